@@ -1,0 +1,49 @@
+-- The books balance when each of these queries returns no row. Run after every integration test and by `faregate admin check`.
+
+-- check: entries of every txn sum to zero
+select txn_id::text as subject, sum(amount)::text as detail from entry group by txn_id having sum(amount) <> 0;
+
+-- check: every txn has entries
+select t.id::text as subject, t.kind as detail from txn t where not exists (select from entry e where e.txn_id = t.id);
+
+-- check: every balance is the sum of its entries
+select a.id as subject, a.balance || ' is not ' || coalesce(sum(e.amount), 0) as detail
+from account a left join entry e on e.account_id = a.id
+group by a.id having a.balance <> coalesce(sum(e.amount), 0);
+
+-- check: no balance is below its floor
+select id as subject, balance || ' is below ' || floor as detail from account where balance < floor;
+
+-- check: the escrow of a closed lease is empty
+select l.id as subject, a.balance::text as detail
+from lease l join account a on a.id = l.id where l.state = 'closed' and a.balance <> 0;
+
+-- check: what a lease was granted is what its grants moved
+select l.id as subject, l.granted || ' is not ' || coalesce(sum(e.amount), 0) as detail
+from lease l
+left join (entry e join txn t on t.id = e.txn_id and t.kind = 'grant') on e.account_id = l.id
+group by l.id having l.granted <> coalesce(sum(e.amount), 0);
+
+-- check: settled charges are what left the escrow of their lease
+select coalesce(c.lease_id, s.lease_id) as subject, coalesce(c.charged, 0) || ' is not ' || coalesce(s.spent, 0) as detail
+from (select lease_id, sum(charged_nanousd) as charged from call group by lease_id) c
+full join (
+  select e.account_id as lease_id, -sum(e.amount) as spent
+  from entry e join txn t on t.id = e.txn_id and t.kind = 'settle' join account a on a.id = e.account_id and a.kind = 'escrow'
+  group by e.account_id
+) s on s.lease_id = c.lease_id
+where coalesce(c.charged, 0) <> coalesce(s.spent, 0);
+
+-- check: no call is charged above its hold, no operator earns above the charge
+select id::text as subject, charged_nanousd || ' of ' || held_nanousd as detail
+from call where charged_nanousd > held_nanousd or operator_nanousd > charged_nanousd;
+
+-- check: operators earned what their calls say
+select coalesce(c.operator_id, s.operator_id) as subject, coalesce(c.earned, 0) || ' is not ' || coalesce(s.earned, 0) as detail
+from (select operator_id, sum(operator_nanousd) as earned from call where operator_id is not null group by operator_id) c
+full join (
+  select e.account_id as operator_id, sum(e.amount) as earned
+  from entry e join txn t on t.id = e.txn_id and t.kind = 'settle' join account a on a.id = e.account_id and a.kind = 'earnings'
+  group by e.account_id
+) s on s.operator_id = c.operator_id
+where coalesce(c.earned, 0) <> coalesce(s.earned, 0);

@@ -1,0 +1,4 @@
+import { bigint } from 'drizzle-orm/pg-core';
+
+/** A column of nano-USD: `bigint` in Postgres and in JavaScript. */
+export const nanousd = (name: string) => bigint(name, { mode: 'bigint' });

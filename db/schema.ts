@@ -1,0 +1,276 @@
+/** The tables. Ledger rules are constraints here first; payments/ keeps them by statements that cannot break them. */
+import { sql } from 'drizzle-orm';
+import {
+  boolean,
+  check,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  unique,
+  uuid,
+} from 'drizzle-orm/pg-core';
+import { nanousd } from './columns.ts';
+
+const createdAt = () => timestamp('created_at', { withTimezone: true }).notNull().defaultNow();
+
+/**
+ * A balance of the double-entry ledger. An agent's prepaid account has the id `acct_…`, an operator's earnings the id
+ * `op_…`, an escrow the id of its lease; `world`, `revenue`, `shortfall`, `fees`, `payout_pending` are named after their kind.
+ */
+export const account = pgTable(
+  'account',
+  {
+    id: text('id').primaryKey(),
+    kind: text('kind').notNull(),
+    owner: text('owner'),
+    balance: nanousd('balance').notNull().default(sql`0`),
+    floor: nanousd('floor').notNull().default(sql`0`),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    check('account_balance_at_or_above_floor', sql`${t.balance} >= ${t.floor}`),
+    check(
+      'account_kind_known',
+      sql`${t.kind} in ('world', 'prepaid', 'escrow', 'earnings', 'revenue', 'payout_pending', 'shortfall', 'fees')`,
+    ),
+    index('account_owner').on(t.owner),
+  ],
+);
+
+/** One movement of money; its entries sum to 0. Deposits are unique by (kind, ref). Append-only by trigger. */
+export const txn = pgTable(
+  'txn',
+  {
+    id: uuid('id').primaryKey(),
+    kind: text('kind').notNull(),
+    ref: text('ref'),
+    at: timestamp('at', { withTimezone: true }).notNull().defaultNow(),
+  },
+  (t) => [
+    unique('txn_ref_once').on(t.kind, t.ref),
+    check('txn_kind_known', sql`${t.kind} in ('deposit', 'grant', 'return', 'settle', 'refund', 'payout')`),
+  ],
+);
+
+/** One signed side of a txn. Append-only by trigger. */
+export const entry = pgTable(
+  'entry',
+  {
+    txnId: uuid('txn_id')
+      .notNull()
+      .references(() => txn.id),
+    accountId: text('account_id')
+      .notNull()
+      .references(() => account.id),
+    amount: nanousd('amount').notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.txnId, t.accountId] }),
+    index('entry_account').on(t.accountId),
+    check('entry_amount_not_zero', sql`${t.amount} <> 0`),
+  ],
+);
+
+/** A gateway process that holds leases: its identity is its journal directory, its epoch fences older lives of it. */
+export const instance = pgTable('instance', {
+  id: text('id').primaryKey(),
+  epoch: integer('epoch').notNull(),
+  startedAt: timestamp('started_at', { withTimezone: true }).notNull().defaultNow(),
+});
+
+/** Money that one life of an instance may spend for one agent; the escrow account of the same id holds it. */
+export const lease = pgTable(
+  'lease',
+  {
+    id: text('id').primaryKey(),
+    instanceId: text('instance_id')
+      .notNull()
+      .references(() => instance.id),
+    epoch: integer('epoch').notNull(),
+    accountId: text('account_id').notNull(),
+    granted: nanousd('granted').notNull(),
+    state: text('state').notNull().default('open'),
+    expiresAt: timestamp('expires_at', { withTimezone: true }).notNull(),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    index('lease_open_of_instance').on(t.instanceId).where(sql`${t.state} = 'open'`),
+    index('lease_open_of_account').on(t.accountId).where(sql`${t.state} = 'open'`),
+    check('lease_state_known', sql`${t.state} in ('open', 'closed')`),
+  ],
+);
+
+/** What a key, and every ancestor of it, may spend in all or per window. */
+export const budget = pgTable(
+  'budget',
+  {
+    id: text('id').primaryKey(),
+    parentId: text('parent_id'),
+    windowSeconds: integer('window_seconds'),
+    limitNanousd: nanousd('limit_nanousd').notNull(),
+    spent: nanousd('spent').notNull().default(sql`0`),
+    leased: nanousd('leased').notNull().default(sql`0`),
+  },
+  (t) => [check('budget_within_limit', sql`${t.spent} + ${t.leased} <= ${t.limitNanousd}`)],
+);
+
+/** A record that could not be posted as it stood, for a person or a job to look at. */
+export const settleException = pgTable('settle_exception', {
+  callId: uuid('call_id').primaryKey(),
+  reason: text('reason').notNull(),
+  record: jsonb('record').notNull(),
+  at: timestamp('at', { withTimezone: true }).notNull().defaultNow(),
+});
+
+export const agent = pgTable('agent', {
+  id: text('id')
+    .primaryKey()
+    .references(() => account.id),
+  name: text('name').notNull(),
+  createdAt: createdAt(),
+});
+
+/** Keys of agents and operators: only their HMAC is here. */
+export const apiKey = pgTable(
+  'api_key',
+  {
+    id: text('id').primaryKey(),
+    hash: text('hash').notNull().unique(),
+    hint: text('hint').notNull(),
+    kind: text('kind').notNull(),
+    ownerId: text('owner_id').notNull(),
+    name: text('name'),
+    requestsPerMinute: integer('requests_per_minute'),
+    tokensPerMinute: integer('tokens_per_minute'),
+    openStreams: integer('open_streams'),
+    createdAt: createdAt(),
+    revokedAt: timestamp('revoked_at', { withTimezone: true }),
+  },
+  (t) => [
+    index('api_key_owner').on(t.ownerId),
+    check('api_key_kind_known', sql`${t.kind} in ('live', 'test', 'operator')`),
+  ],
+);
+
+/** One state of a model's price: nano-USD per million tokens and per millisecond. Never changed, only followed by the next. */
+export const priceVersion = pgTable(
+  'price_version',
+  {
+    version: integer('version').primaryKey().generatedAlwaysAsIdentity(),
+    model: text('model').notNull(),
+    input: nanousd('input').notNull(),
+    cachedInput: nanousd('cached_input').notNull(),
+    output: nanousd('output').notNull(),
+    perMs: nanousd('per_ms').notNull(),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    check(
+      'price_not_negative',
+      sql`${t.input} >= 0 and ${t.cachedInput} >= 0 and ${t.output} >= 0 and ${t.perMs} >= 0 and ${t.cachedInput} <= ${t.input}`,
+    ),
+  ],
+);
+
+/** A model that the host sells, with the price version in force. */
+export const model = pgTable('model', {
+  id: text('id').primaryKey(),
+  priceVersion: integer('price_version')
+    .notNull()
+    .references(() => priceVersion.version),
+  createdAt: createdAt(),
+});
+
+export const operator = pgTable(
+  'operator',
+  {
+    id: text('id')
+      .primaryKey()
+      .references(() => account.id),
+    name: text('name').notNull(),
+    sharePpm: integer('share_ppm').notNull(),
+    createdAt: createdAt(),
+  },
+  (t) => [check('operator_share_within_whole', sql`${t.sharePpm} between 0 and 1000000`)],
+);
+
+/** One registered endpoint that can serve calls. */
+export const worker = pgTable(
+  'worker',
+  {
+    id: text('id').primaryKey(),
+    operator: text('operator')
+      .notNull()
+      .references(() => operator.id),
+    url: text('url').notNull(),
+    engineKey: text('engine_key'),
+    models: jsonb('models').notNull(),
+    country: text('country').notNull(),
+    region: text('region').notNull(),
+    slots: integer('slots').notNull(),
+    state: text('state').notNull(),
+    createdAt: createdAt(),
+    removedAt: timestamp('removed_at', { withTimezone: true }),
+  },
+  (t) => [
+    index('worker_operator').on(t.operator),
+    check('worker_slots_positive', sql`${t.slots} > 0`),
+    check(
+      'worker_state_known',
+      sql`${t.state} in ('verifying', 'probation', 'active', 'degraded', 'quarantined', 'draining')`,
+    ),
+  ],
+);
+
+/** One closed call. The migration partitions it by `id`: a UUIDv7 begins with its time, so the primary key is exactly-once for ever. */
+export const call = pgTable(
+  'call',
+  {
+    id: uuid('id').primaryKey(),
+    accountId: text('account_id').notNull(),
+    keyId: text('key_id').notNull(),
+    leaseId: text('lease_id').notNull(),
+    endpoint: text('endpoint').notNull(),
+    model: text('model').notNull(),
+    workerId: text('worker_id'),
+    operatorId: text('operator_id'),
+    region: text('region'),
+    outcome: text('outcome').notNull(),
+    streamed: boolean('streamed').notNull(),
+    attempts: integer('attempts').notNull(),
+    promptTokens: integer('prompt_tokens').notNull(),
+    cachedTokens: integer('cached_tokens').notNull(),
+    completionTokens: integer('completion_tokens').notNull(),
+    heldNanousd: nanousd('held_nanousd').notNull(),
+    chargedNanousd: nanousd('charged_nanousd').notNull(),
+    operatorNanousd: nanousd('operator_nanousd').notNull(),
+    priceVersion: integer('price_version').notNull(),
+    queueMs: integer('queue_ms'),
+    ttftMs: integer('ttft_ms'),
+    billedMs: integer('billed_ms').notNull(),
+    totalMs: integer('total_ms').notNull(),
+  },
+  (t) => [
+    index('call_account').on(t.accountId, t.id),
+    check('call_charged_within_held', sql`${t.chargedNanousd} between 0 and ${t.heldNanousd}`),
+    check('call_share_within_charge', sql`${t.operatorNanousd} between 0 and ${t.chargedNanousd}`),
+    check('call_outcome_known', sql`${t.outcome} in ('complete', 'aborted', 'failed')`),
+  ],
+);
+
+/** Secrets that every gateway of one database shares: the key pepper and the cache-salt key. */
+export const secret = pgTable('secret', {
+  name: text('name').primaryKey(),
+  value: text('value').notNull(),
+});
+
+/** Receipt-signing keys (JWK). The newest signs; all stay published, so that old receipts verify. */
+export const signingKey = pgTable('signing_key', {
+  kid: text('kid').primaryKey(),
+  privateJwk: jsonb('private_jwk').notNull(),
+  createdAt: createdAt(),
+});
