@@ -31,8 +31,8 @@ interface Place {
 
 /** Starts (at first creates) the cluster of `dataDir`. `settings` are extra `postgres -c` settings. */
 export async function startEmbedded(dataDir: string, settings: readonly string[] = []): Promise<EmbeddedPostgres> {
-  const place = await choosePlace(resolve(dataDir));
   const password = await loadPassword(resolve(dataDir));
+  const place = await choosePlace(resolve(dataDir), password);
   await initialise(place, password);
   const port = (await runningPort(place)) ?? (await start(place, settings));
   return {
@@ -44,12 +44,13 @@ export async function startEmbedded(dataDir: string, settings: readonly string[]
 }
 
 /** As root, the cluster and the binaries must be where an ordinary user can reach them: not below a closed home. */
-async function choosePlace(dataDir: string): Promise<Place> {
+async function choosePlace(dataDir: string, password: string): Promise<Place> {
   const native = await nativeDirectory();
   if (process.getuid?.() !== 0) return { binaries: native, cluster: join(dataDir, 'postgres'), runner: {} };
   const runner = await unprivilegedUser();
   const shared = '/var/lib/faregate';
-  const name = createHash('sha256').update(dataDir).digest('hex').slice(0, 12);
+  // Named after the password too: a deleted data directory must not find its old cluster again.
+  const name = createHash('sha256').update(`${dataDir}\n${password}`).digest('hex').slice(0, 12);
   const place = {
     binaries: (await openToAll(native)) ? native : join(shared, `binaries-${await binariesVersion(native)}`),
     cluster: (await openToAll(dataDir)) ? join(dataDir, 'postgres') : join(shared, name),

@@ -1,0 +1,94 @@
+/** The environment, read once and all mistakes reported together; and the named limits. The only reader of process.env. */
+import { z } from 'zod';
+
+/** Every limit that a caller can meet. README.md shows this table. */
+export const limits = {
+  bodyBytes: 10 * 1024 * 1024,
+  headMs: 10_000,
+  bodyMs: 30_000,
+  connectMs: 2_000,
+  firstContentMs: 60_000,
+  idleMs: 30_000,
+  totalMs: 600_000,
+  /** A hold outlives its call's total time by this much. */
+  holdGraceMs: 60_000,
+  /** A stream's head leaves after this wait, with a comment line; further comments follow. */
+  headWaitMs: 5_000,
+  keepAliveMs: 10_000,
+  drainMs: 30_000,
+  attempts: 3,
+  requestsPerMinute: 6_000,
+  tokensPerMinute: 10_000_000,
+  openStreams: 256,
+} as const;
+
+export type Limits = { readonly [name in keyof typeof limits]: number };
+
+const flag = z.enum(['0', '1']).transform((text) => text === '1');
+
+const environment = z.object({
+  FAREGATE_HOST: z.string().min(1).default('127.0.0.1'),
+  FAREGATE_PORT: z.coerce.number().int().min(0).max(65_535).default(8787),
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
+  FAREGATE_DATA_DIR: z.string().min(1).default('.faregate'),
+  FAREGATE_ADMIN_KEY: z.string().startsWith('fg_adm_').optional(),
+  FAREGATE_ACK: z.enum(['page', 'disk', 'database']).default('page'),
+  FAREGATE_PROCESSES: z.coerce.number().pipe(z.literal(1, 'this version runs one process')).default(1),
+  FAREGATE_REGION: z.string().min(1).default('local'),
+  FAREGATE_LOG: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  FAREGATE_ALLOW_PRIVATE_WORKERS: flag.default(false),
+  FAREGATE_CORS_ORIGINS: z
+    .string()
+    .transform((text) => text.split(',').map((origin) => origin.trim()))
+    .pipe(z.array(z.url()))
+    .optional(),
+  FAREGATE_URL: z.url().optional(),
+  FAREGATE_VLLM_URL: z.url().optional(),
+  FAREGATE_VLLM_KEY: z.string().min(1).optional(),
+});
+
+export interface Config {
+  readonly host: string;
+  readonly port: number;
+  readonly databaseUrl: string | undefined;
+  readonly dataDir: string;
+  readonly adminKey: string | undefined;
+  readonly ack: 'page' | 'disk' | 'database';
+  readonly region: string;
+  readonly logLevel: string;
+  readonly allowPrivateWorkers: boolean;
+  readonly corsOrigins: readonly string[];
+  /** Where `faregate admin` finds the gateway. */
+  readonly gatewayUrl: string | undefined;
+  /** A real vLLM that the demo registers beside its simulators. */
+  readonly vllmUrl: string | undefined;
+  readonly vllmKey: string | undefined;
+  readonly limits: Limits;
+}
+
+/** Reads the configuration. Throws one error that names every mistake. */
+export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
+  const parsed = environment.safeParse(set);
+  if (!parsed.success) {
+    const mistakes = parsed.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
+    throw new Error(`the configuration has mistakes:\n${mistakes.join('\n')}`);
+  }
+  const values = parsed.data;
+  return Object.freeze({
+    host: values.FAREGATE_HOST,
+    port: values.FAREGATE_PORT,
+    databaseUrl: values.DATABASE_URL,
+    dataDir: values.FAREGATE_DATA_DIR,
+    adminKey: values.FAREGATE_ADMIN_KEY,
+    ack: values.FAREGATE_ACK,
+    region: values.FAREGATE_REGION,
+    logLevel: values.FAREGATE_LOG,
+    allowPrivateWorkers: values.FAREGATE_ALLOW_PRIVATE_WORKERS,
+    corsOrigins: values.FAREGATE_CORS_ORIGINS ?? [],
+    gatewayUrl: values.FAREGATE_URL,
+    vllmUrl: values.FAREGATE_VLLM_URL,
+    vllmKey: values.FAREGATE_VLLM_KEY,
+    limits,
+  });
+}

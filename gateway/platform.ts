@@ -1,0 +1,42 @@
+import type { Database } from '../db/connect.ts';
+import type { LedgerInstance } from '../payments/instance.ts';
+import type { PriceList } from '../payments/prices.ts';
+import type { Router } from '../router/router.ts';
+import type { Keyring } from './auth.ts';
+import type { Config } from './config.ts';
+import type { Metrics } from './metrics.ts';
+import type { RateLimiter } from './ratelimit.ts';
+
+/** Structured logging as pino does it; never a prompt, never a secret. */
+export interface Log {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** What the runtime gives: Node builds it once (node.ts), Workers from bindings (cloudflare.ts). */
+export interface Platform {
+  readonly config: Config;
+  readonly database: Database;
+  readonly log: Log;
+  /** Monotonic milliseconds. */
+  now(): number;
+  random(): number;
+  randomBytes(count: number): Uint8Array;
+  /** Keeps the runtime alive until background work is done. */
+  waitUntil(work: Promise<unknown>): void;
+}
+
+/** The running gateway: the platform and what was built upon it. */
+export interface Gateway {
+  readonly platform: Platform;
+  readonly keyring: Keyring;
+  readonly prices: PriceList;
+  readonly ledger: LedgerInstance;
+  readonly router: Router;
+  readonly rateLimiter: RateLimiter;
+  readonly metrics: Metrics;
+  /** False from the moment a drain begins. */
+  accepting: boolean;
+}
