@@ -13,6 +13,8 @@ export interface OutboundRequest {
 
 /** What the receiver of an answer implements. After `onEnd` or `onError` nothing more is called. */
 export interface OutboundSink {
+  /** The request has a connection and is being written. An adapter that cannot tell says so at once. */
+  onSent(): void;
   onHead(status: number, headers: Readonly<Record<string, string | string[] | undefined>>): void;
   onData(chunk: Uint8Array): void;
   /** The answer is complete on the wire (the last HTTP chunk, or Content-Length bytes, arrived). */
@@ -29,4 +31,5 @@ export interface OutboundCall {
   resume(): void;
 }
 
+/** Sends one request. The sink is never called before this returned. */
 export type Outbound = (request: OutboundRequest, sink: OutboundSink) => OutboundCall;

@@ -1,0 +1,299 @@
+/**
+ * One try on one worker: sends the call, judges what comes, and ends in exactly one way. Up to the first content every
+ * failure is the dispatcher's to retry; from then on events go to the relay and a failure is final.
+ */
+import { type StreamEvent, StreamReader } from './answer.ts';
+import { Deadline } from './deadline.ts';
+import { type Fault, fault, judgeStatus, type RefusalStatus, readWorkerError, type WorkerError } from './fault.ts';
+import type { Fleet } from './fleet.ts';
+import type { Outbound, OutboundCall, OutboundSink } from './outbound.ts';
+import { MAX_FRAME_BYTES } from './sse.ts';
+import { type StreamSource, StreamTail } from './stream.ts';
+import { BodyCollector, judgeWhole, parseJson } from './whole.ts';
+import type { Reservation } from './worker.ts';
+
+/** What is sent and how it is bounded; the same for every attempt of a call. */
+export interface AttemptRequest {
+  /** API path, e.g. `/v1/chat/completions`. */
+  readonly path: string;
+  readonly body: string;
+  readonly stream: boolean;
+  /** Sent as X-Request-Id; the engine makes its answer's id of it. */
+  readonly callId: string;
+  /** The answer must name this model, and finish so many choices (or bring so many embeddings). */
+  readonly model: string;
+  readonly sequences: number;
+  readonly limits: AttemptLimits;
+}
+
+export interface AttemptLimits {
+  readonly connectMs: number;
+  /** From sending to first content; whole generations have no first content to wait for and are bounded by the signal. */
+  readonly firstContentMs: number;
+  /** Longest silence inside an answer. */
+  readonly idleMs: number;
+}
+
+/** Times of one attempt, in ms of the fleet's monotonic clock; `lastByteAt` moves on while the stream runs. */
+export interface AttemptTimes {
+  dispatchedAt: number;
+  /** Whether the request has left: before that, nobody owes anything. */
+  sent: boolean;
+  /** Whole answers: their first byte. */
+  firstContentAt: number | null;
+  lastByteAt: number | null;
+}
+
+export type AttemptEnd =
+  | { readonly kind: 'stream'; readonly first: readonly StreamEvent[]; readonly rest: StreamSource }
+  | { readonly kind: 'whole'; readonly body: Uint8Array; readonly answer: Readonly<Record<string, unknown>> }
+  | { readonly kind: 'refused'; readonly status: RefusalStatus; readonly error: WorkerError }
+  | { readonly kind: 'fault'; readonly fault: Fault }
+  | { readonly kind: 'aborted' };
+
+/** Longest whole answer, and longest error body. */
+const MAX_WHOLE_BYTES = 64 * 1024 * 1024;
+const MAX_ERROR_BYTES = 64 * 1024;
+/** How long a complete stream may keep its connection before it is closed. */
+const LINGER_MS = 1000;
+
+export class Attempt implements OutboundSink {
+  readonly times: AttemptTimes;
+  readonly #fleet: Fleet;
+  readonly #reservation: Reservation;
+  readonly #request: AttemptRequest;
+  readonly #deadline: Deadline;
+  readonly #reader: StreamReader;
+  readonly #body = new BodyCollector();
+  #call: OutboundCall | null = null;
+  #status = 0;
+  /** Events before the first content: held back, so that another worker can still be tried. */
+  readonly #held: StreamEvent[] = [];
+  #heldBytes = 0;
+  #tail: StreamTail | null = null;
+  #over = false;
+  #resolve: (end: AttemptEnd) => void = () => {};
+  #forgetSignal: () => void = () => {};
+
+  constructor(fleet: Fleet, reservation: Reservation, request: AttemptRequest) {
+    this.#fleet = fleet;
+    this.#reservation = reservation;
+    this.#request = request;
+    this.#reader = new StreamReader(request.model, request.sequences);
+    this.#deadline = new Deadline(fleet.now, () => this.#expire());
+    this.times = { dispatchedAt: fleet.now(), sent: false, firstContentAt: null, lastByteAt: null };
+  }
+
+  /**
+   * Sends. Resolves at the first content, or with the end; the reservation is given back whichever way it ends. The signal
+   * stays in force until the attempt is over, committed or not.
+   */
+  run(outbound: Outbound, signal: AbortSignal): Promise<AttemptEnd> {
+    const { worker } = this.#reservation;
+    const { connectMs } = this.#request.limits;
+    const leave = () => this.#abort(signal.reason);
+    signal.addEventListener('abort', leave);
+    this.#forgetSignal = () => signal.removeEventListener('abort', leave);
+    return new Promise((resolve) => {
+      this.#resolve = resolve;
+      const url = worker.target(this.#request.path);
+      const headers = this.#headers(worker.record.engineKey);
+      this.#call = outbound({ url, method: 'POST', headers, body: this.#request.body, connectMs }, this);
+    });
+  }
+
+  onSent(): void {
+    if (this.#over) return;
+    this.times.dispatchedAt = this.#fleet.now();
+    this.times.sent = true;
+    if (!this.#request.stream && !this.#isEmbedding) return;
+    this.#deadline.set(this.times.dispatchedAt + this.#request.limits.firstContentMs);
+  }
+
+  onHead(status: number, headers: Readonly<Record<string, string | string[] | undefined>>): void {
+    if (this.#over) return;
+    this.#status = status;
+    if (!this.#isStream) {
+      this.#rearm();
+    } else if (!String(headers['content-type']).startsWith('text/event-stream')) {
+      this.#fail(fault('malformed', `a stream was answered with ${headers['content-type']}`));
+    }
+  }
+
+  onData(chunk: Uint8Array): void {
+    if (this.#over) return;
+    this.times.lastByteAt = this.#fleet.now();
+    if (this.#isStream) this.#read(chunk);
+    else this.#collect(chunk);
+  }
+
+  onEnd(): void {
+    if (this.#over) this.#deadline.clear();
+    else if (this.#isStream) this.#fail(fault('cut_off', 'the stream ended without [DONE]'));
+    else if (this.#status === 200) this.#endWhole();
+    else this.#endError();
+  }
+
+  onError(error: Error): void {
+    if (this.#over) this.#deadline.clear();
+    else this.#fail(fault(this.#status !== 0 ? 'cut_off' : this.times.sent ? 'reset' : 'connect', error.message));
+  }
+
+  /** Whether what comes is a stream of events; errors come whole. */
+  get #isStream(): boolean {
+    return this.#request.stream && this.#status === 200;
+  }
+
+  get #isEmbedding(): boolean {
+    return this.#request.path.endsWith('/embeddings');
+  }
+
+  #headers(engineKey: string | null): Record<string, string> {
+    return {
+      'content-type': 'application/json',
+      accept: this.#request.stream ? 'text/event-stream' : 'application/json',
+      'x-request-id': this.#request.callId,
+      ...(engineKey === null ? {} : { authorization: `Bearer ${engineKey}` }),
+    };
+  }
+
+  #read(chunk: Uint8Array): void {
+    const { events, end } = this.#reader.read(chunk);
+    if (this.#tail === null) this.#hold(events, chunk.length, end?.kind === 'complete');
+    else this.#pass(this.#tail, events);
+    if (end?.kind === 'complete') this.#complete();
+    else if (end?.kind === 'broken') this.#fail(end.fault);
+    else if (end?.kind === 'refused') this.#refuse(end.status, end.error);
+  }
+
+  #pass(tail: StreamTail, events: readonly StreamEvent[]): void {
+    this.#rearm();
+    if (events.length > 0) tail.push(events);
+  }
+
+  /** Before the first content; a proper end commits too, for an answer may be empty. */
+  #hold(events: readonly StreamEvent[], bytes: number, complete: boolean): void {
+    this.#held.push(...events);
+    this.#heldBytes += bytes;
+    const hasContent = events.some(({ content }) => content);
+    if (hasContent || complete) this.#commit(hasContent);
+    else if (this.#heldBytes > MAX_FRAME_BYTES) this.#fail(fault('malformed', 'too much before the first content'));
+  }
+
+  /** The point of no return: what is held goes to the relay, and no other worker will be tried. */
+  #commit(hasContent: boolean): void {
+    if (hasContent) {
+      this.times.firstContentAt = this.#fleet.now();
+      this.#reservation.firstContent(this.times.firstContentAt - this.times.dispatchedAt);
+    }
+    this.#tail = new StreamTail({
+      pause: () => this.#pause(),
+      resume: () => this.#resume(),
+      abort: (reason) => this.#abort(reason),
+    });
+    this.#rearm();
+    this.#resolve({ kind: 'stream', first: this.#held, rest: this.#tail });
+  }
+
+  #complete(): void {
+    if (!this.#close()) return;
+    this.#fleet.good(this.#reservation.worker);
+    this.#deadline.set(this.#fleet.now() + LINGER_MS);
+    this.#tail?.end({ kind: 'complete' });
+  }
+
+  #collect(chunk: Uint8Array): void {
+    this.#rearm();
+    const isAnswer = this.#status === 200;
+    if (isAnswer) this.times.firstContentAt ??= this.times.lastByteAt;
+    const mostBytes = isAnswer ? MAX_WHOLE_BYTES : MAX_ERROR_BYTES;
+    if (!this.#body.push(chunk, mostBytes)) this.#fail(fault('malformed', `an answer of more than ${mostBytes} bytes`));
+  }
+
+  #endWhole(): void {
+    const body = this.#body.bytes();
+    const judgement = judgeWhole(body, this.#request);
+    if ('fault' in judgement) {
+      this.#fail(judgement.fault);
+    } else if (this.#close()) {
+      if (this.#isEmbedding) this.#reservation.firstContent(this.#fleet.now() - this.times.dispatchedAt);
+      this.#fleet.good(this.#reservation.worker);
+      this.#resolve({ kind: 'whole', body, answer: judgement.answer });
+    }
+  }
+
+  #endError(): void {
+    const error = readWorkerError(parseJson(this.#body.bytes()));
+    const verdict = judgeStatus(this.#status);
+    if (verdict.kind === 'refused') this.#refuse(verdict.status, error);
+    else this.#fail(fault(verdict.reason, `HTTP ${this.#status}: ${error.message}`));
+  }
+
+  /** The request itself is wrong, says the worker: nobody is blamed. Once content has come, that is no excuse. */
+  #refuse(status: RefusalStatus, error: WorkerError): void {
+    if (this.#tail !== null) {
+      this.#fail(fault('error_event', error.message));
+    } else if (this.#close()) {
+      this.#call?.abort(new Error('refused'));
+      this.#resolve({ kind: 'refused', status, error });
+    }
+  }
+
+  #fail(failure: Fault): void {
+    if (!this.#close()) return;
+    this.#fleet.blame(this.#reservation.worker, failure);
+    this.#call?.abort(new Error(failure.reason));
+    if (this.#tail !== null) {
+      this.#tail.end({ kind: 'broken', fault: failure });
+    } else {
+      if (failure.reason !== 'load') this.#reservation.failed(this.#fleet.now() - this.times.dispatchedAt);
+      this.#resolve({ kind: 'fault', fault: failure });
+    }
+  }
+
+  /** The caller has left, or its time is over: closes the connection; nobody is blamed. */
+  #abort(reason: unknown): void {
+    if (!this.#close()) return;
+    this.#call?.abort(reason instanceof Error ? reason : new Error('aborted'));
+    if (this.#tail === null) this.#resolve({ kind: 'aborted' });
+    else this.#tail.end({ kind: 'aborted', reason });
+  }
+
+  /** Ends the attempt, once: true for the one who may say how. */
+  #close(): boolean {
+    if (this.#over) return false;
+    this.#over = true;
+    this.#deadline.clear();
+    this.#forgetSignal();
+    this.#reservation.release();
+    return true;
+  }
+
+  #pause(): void {
+    if (this.#over) return;
+    this.#deadline.clear();
+    this.#call?.pause();
+  }
+
+  #resume(): void {
+    if (this.#over) return;
+    this.#rearm();
+    this.#call?.resume();
+  }
+
+  /** From here on silence is bounded by the idle limit. */
+  #rearm(): void {
+    this.#deadline.set(this.#fleet.now() + this.#request.limits.idleMs);
+  }
+
+  #expire(): void {
+    const { firstContentMs, idleMs } = this.#request.limits;
+    if (this.#over) {
+      this.#call?.abort(new Error('the worker kept the connection after its answer'));
+    } else if (this.#status === 0 || (this.#isStream && this.#tail === null)) {
+      this.#fail(fault('first_content_timeout', `no content within ${firstContentMs} ms`));
+    } else {
+      this.#fail(fault('idle_timeout', `silent for ${idleMs} ms in mid-answer`));
+    }
+  }
+}

@@ -1,0 +1,116 @@
+/** Sends a call to the best worker, and to another one when that fails before any content has left. */
+import { Attempt, type AttemptEnd, type AttemptLimits, type AttemptTimes } from './attempt.ts';
+import type { FaultReason } from './fault.ts';
+import type { Fleet } from './fleet.ts';
+import type { Outbound } from './outbound.ts';
+import { type Need, pick, type Refusal } from './pick.ts';
+import type { Reservation, WorkerRecord } from './worker.ts';
+
+/** What routing needs; `log` takes one structured line per failed attempt. */
+export interface Router {
+  readonly fleet: Fleet;
+  readonly outbound: Outbound;
+  readonly log: { warn(fields: object, message: string): void };
+}
+
+export interface DispatchRequest {
+  readonly need: Need;
+  readonly path: string;
+  readonly body: string;
+  readonly stream: boolean;
+  readonly callId: string;
+  /** The caller left, or the total time is over; its reason tells which. */
+  readonly signal: AbortSignal;
+  readonly limits: AttemptLimits & { readonly attempts: number };
+}
+
+/** An attempt that did not deliver. */
+export interface FailedAttempt {
+  readonly number: number;
+  readonly worker: string;
+  readonly operator: string;
+  readonly reason: FaultReason;
+  readonly elapsedMs: number;
+}
+
+/** The attempt that decided the call; its times are live, see `AttemptTimes`. */
+export interface AttemptInfo {
+  readonly number: number;
+  readonly worker: WorkerRecord;
+  readonly predictedTtftMs: number;
+  readonly times: Readonly<AttemptTimes>;
+  /** Those before it. */
+  readonly earlier: readonly FailedAttempt[];
+}
+
+export type FailureCode = Refusal['code'] | 'worker_failed' | 'deadline_exceeded';
+
+export type Dispatched =
+  /** Committed: `first` ends with the read that brought the first content; a proper stream without any content comes whole. */
+  | ({ readonly attempt: AttemptInfo } & Extract<AttemptEnd, { kind: 'stream' | 'whole' }>)
+  /** The worker says that the request is wrong: never retried, nobody's fault but the caller's. */
+  | ({ readonly attempt: AttemptInfo } & Extract<AttemptEnd, { kind: 'refused' }>)
+  | {
+      readonly kind: 'failed';
+      readonly code: FailureCode;
+      /** The hard constraint that left nobody, where no worker was tried. */
+      readonly constraint: Refusal['constraint'] | null;
+      readonly attempts: readonly FailedAttempt[];
+      readonly retryAfterMs: number | null;
+    }
+  /** The signal fired before content. `attempt` is the one that was under way; `dispatched` tells whether its request had left. */
+  | {
+      readonly kind: 'aborted';
+      readonly attempts: readonly FailedAttempt[];
+      readonly dispatched: boolean;
+      readonly attempt: AttemptInfo | null;
+    };
+
+/** When a pool whose workers were all full should be asked again. */
+const FULL_RETRY_MS = 1000;
+
+/** Never throws. After a `stream` result the signal still closes the upstream. */
+export async function dispatch(router: Router, request: DispatchRequest): Promise<Dispatched> {
+  const failed: FailedAttempt[] = [];
+  const exclude = new Set(request.need.exclude);
+  while (!request.signal.aborted) {
+    if (failed.length >= request.limits.attempts) return exhausted(failed);
+    const choice = pick(router.fleet, { ...request.need, exclude, tried: failed });
+    if (choice.kind === 'refusal') return failed.length > 0 ? exhausted(failed) : refused(choice);
+    const attempt = new Attempt(router.fleet, choice, { ...request, ...request.need });
+    const info = describe(choice, attempt, failed);
+    const end = await attempt.run(router.outbound, request.signal);
+    if (end.kind === 'aborted')
+      return { kind: 'aborted', attempts: failed, dispatched: info.times.sent, attempt: info };
+    if (end.kind !== 'fault') return { ...end, attempt: info };
+    const { id, operator } = choice.worker.record;
+    const elapsedMs = router.fleet.now() - info.times.dispatchedAt;
+    // A kept connection may die of old age just when it is used: such a worker may be asked once more.
+    if (end.fault.reason !== 'reset' || failed.some(({ worker }) => worker === id)) exclude.add(id);
+    failed.push({ number: info.number, worker: id, operator, reason: end.fault.reason, elapsedMs });
+    router.log.warn({ call: request.callId, attempt: failed.at(-1), detail: end.fault.detail }, 'attempt failed');
+  }
+  return { kind: 'aborted', attempts: failed, dispatched: false, attempt: null };
+}
+
+function describe(choice: Reservation, attempt: Attempt, failed: readonly FailedAttempt[]): AttemptInfo {
+  return {
+    number: failed.length + 1,
+    worker: choice.worker.record,
+    predictedTtftMs: choice.predictedTtftMs,
+    times: attempt.times,
+    earlier: [...failed],
+  };
+}
+
+function refused({ code, constraint, retryAfterMs }: Refusal): Dispatched {
+  return { kind: 'failed', code, constraint, attempts: [], retryAfterMs };
+}
+
+/** Everybody who might was asked: full when all were full, too late when all were too slow, failed otherwise. */
+function exhausted(failed: readonly FailedAttempt[]): Dispatched {
+  const all = (reason: FaultReason) => failed.every((attempt) => attempt.reason === reason);
+  const code = all('load') ? 'overloaded' : all('first_content_timeout') ? 'deadline_exceeded' : 'worker_failed';
+  const retryAfterMs = code === 'overloaded' ? FULL_RETRY_MS : null;
+  return { kind: 'failed', code, constraint: null, attempts: failed, retryAfterMs };
+}

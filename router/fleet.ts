@@ -1,0 +1,101 @@
+/** Every worker that this gateway knows, by id and by model. */
+import type { Fault } from './fault.ts';
+import { Worker, type WorkerRecord, type WorkerState } from './worker.ts';
+
+/** What a fleet needs from outside; `now` is a monotonic clock in milliseconds, `random` uniform in [0, 1). */
+export interface FleetOptions {
+  readonly now: () => number;
+  readonly random: () => number;
+  /** Told when a worker's life moves on by what this gateway saw, so that the registry can store it. */
+  readonly onState?: (worker: Worker, state: WorkerState) => void;
+}
+
+/** A model that some worker serves. */
+export interface FleetModel {
+  readonly id: string;
+  /** The longest context that any of its workers has. */
+  readonly contextLength: number;
+  readonly workers: number;
+}
+
+export class Fleet {
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly #onState: (worker: Worker, state: WorkerState) => void;
+  readonly #workers = new Map<string, Worker>();
+  readonly #pools = new Map<string, Worker[]>();
+
+  constructor(options: FleetOptions) {
+    this.now = options.now;
+    this.random = options.random;
+    this.#onState = options.onState ?? (() => {});
+  }
+
+  /** Adds a worker, or takes over its changed record. Another address is another machine: nothing learned is kept. */
+  upsert(record: WorkerRecord): Worker {
+    let worker = this.#workers.get(record.id);
+    if (worker !== undefined && worker.record.url === record.url) {
+      worker.update(record);
+    } else {
+      worker = new Worker(record);
+      this.#workers.set(record.id, worker);
+    }
+    this.#rebuildPools();
+    return worker;
+  }
+
+  /** Forgets a worker. Calls that run there go on: they hold the worker themselves. */
+  remove(id: string): void {
+    if (this.#workers.delete(id)) this.#rebuildPools();
+  }
+
+  get(id: string): Worker | undefined {
+    return this.#workers.get(id);
+  }
+
+  all(): Worker[] {
+    return [...this.#workers.values()];
+  }
+
+  /** The workers registered for a model, whatever their state. */
+  pool(model: string): readonly Worker[] {
+    return this.#pools.get(model) ?? [];
+  }
+
+  models(): FleetModel[] {
+    return [...this.#pools].map(([id, pool]) => ({
+      id,
+      contextLength: Math.max(...pool.map((worker) => worker.contextOf(id))),
+      workers: pool.length,
+    }));
+  }
+
+  /** Moves a worker's life on by what was seen. */
+  mark(worker: Worker, state: WorkerState): void {
+    if (worker.mark(state)) this.#onState(worker, state);
+  }
+
+  /** Counts a good answer of a worker, live or probed. */
+  good(worker: Worker): void {
+    if (worker.good(this.now())) this.#onState(worker, 'active');
+  }
+
+  /** Counts what a worker did wrong. A full one only rests a moment; one that refuses our key serves no more until it is mended. */
+  blame(worker: Worker, fault: Fault): void {
+    worker.complain(fault.detail);
+    if (fault.reason === 'load') worker.saturate(this.now());
+    else if (fault.reason === 'credentials') this.mark(worker, 'quarantined');
+    else worker.breaker.fault(this.now());
+  }
+
+  #rebuildPools(): void {
+    this.#pools.clear();
+    for (const worker of this.#workers.values()) {
+      for (const { id } of worker.record.models) {
+        const pool = this.#pools.get(id);
+        if (pool === undefined) this.#pools.set(id, [worker]);
+        else pool.push(worker);
+      }
+    }
+  }
+}
