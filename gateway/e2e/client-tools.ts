@@ -7,6 +7,7 @@ const weather: OpenAI.ChatCompletionFunctionTool = {
   function: {
     name: 'get_weather',
     description: 'Weather of a city',
+    strict: true, // without it vLLM only promises JSON
     parameters: {
       type: 'object',
       properties: { city: { type: 'string', enum: ['Oslo', 'Lima'] } },

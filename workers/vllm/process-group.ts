@@ -22,7 +22,7 @@ export interface ProcessGroup {
   readonly exited: Promise<number | null>;
   /** The last lines that the group said, for error messages. */
   tail(): string;
-  /** Asks the group to end, and after `graceMs` ends it. Resolves when no process of it is left. */
+  /** Asks the group to end, and after `graceMs` ends it. Resolves when its first process is gone. */
   stop(graceMs: number): Promise<void>;
 }
 
@@ -47,7 +47,7 @@ export async function startGroup(command: string, args: string[], options: Group
     const deadline = performance.now() + graceMs;
     while (groupLives(pid) && performance.now() < deadline) await sleep(POLL_MS);
     signalGroup(pid, 'SIGKILL');
-    while (groupLives(pid)) await sleep(POLL_MS);
+    await exited;
     process.off('exit', killAtExit);
   };
   return { pid, exited, tail: () => tail.join('\n'), stop };

@@ -7,7 +7,6 @@ import { install, type VllmHome, vllmHome } from './install.ts';
 import { type ProcessGroup, startGroup } from './process-group.ts';
 import { type Progress, silent } from './progress.ts';
 
-const MODEL = 'tiny';
 const HOST = '127.0.0.1';
 const POLL_MS = 250;
 const READY_WITHIN_MS = 300_000;
@@ -16,12 +15,14 @@ const STOP_GRACE_MS = 3_000;
 
 /** Four slots make queues, 1,024 tokens make overlong prompts cheap; the rest shows what a gateway wants to see. */
 const FLAGS = [
-  ...['--served-model-name', MODEL, '--load-format', 'dummy', '--dtype', 'bfloat16', '--enforce-eager'],
+  ...['--load-format', 'dummy', '--dtype', 'bfloat16', '--enforce-eager'],
   ...['--max-model-len', '1024', '--max-num-seqs', '4', '--enable-prompt-tokens-details'],
   ...['--enable-server-load-tracking', '--enable-request-id-headers'],
 ];
-const GENERATING = ['--enable-auto-tool-choice', '--tool-call-parser', 'hermes'];
-const EMBEDDING = ['--runner', 'pooling', '--convert', 'embed'];
+const KINDS = {
+  generating: { model: 'tiny', flags: ['--enable-auto-tool-choice', '--tool-call-parser', 'hermes'] },
+  embedding: { model: 'tiny-embed', flags: ['--runner', 'pooling', '--convert', 'embed'] },
+};
 
 export interface VllmOptions {
   /** 0 or absent: any free port. */
@@ -59,7 +60,10 @@ export async function startVllm(options: VllmOptions = {}): Promise<Vllm> {
     const port = options.port || (await freePort());
     const url = `http://${HOST}:${port}`;
     progress.step('starting vLLM');
-    const group = await serve(home, port, apiKey, options, progress);
+    const kind = options.embedding ? KINDS.embedding : KINDS.generating;
+    const kindFlags = ['--served-model-name', kind.model, ...kind.flags];
+    const address = ['--host', HOST, '--port', String(port)];
+    const group = await serve(home, [...FLAGS, ...kindFlags, ...address, ...(options.flags ?? [])], apiKey, progress);
     try {
       await untilHealthy(url, group, signal);
     } catch (error) {
@@ -67,26 +71,14 @@ export async function startVllm(options: VllmOptions = {}): Promise<Vllm> {
       throw error;
     }
     const ended = group.exited.then(() => {});
-    return { url, pid: group.pid, apiKey, model: MODEL, ended, close: () => group.stop(STOP_GRACE_MS) };
+    return { url, pid: group.pid, apiKey, model: kind.model, ended, close: () => group.stop(STOP_GRACE_MS) };
   } finally {
     progress.done();
   }
 }
 
-function serve(home: VllmHome, port: number, apiKey: string, options: VllmOptions, progress: Progress) {
-  const kind = options.embedding ? EMBEDDING : GENERATING;
-  const args = [
-    'serve',
-    home.model,
-    ...FLAGS,
-    ...kind,
-    '--host',
-    HOST,
-    '--port',
-    String(port),
-    ...(options.flags ?? []),
-  ];
-  return startGroup(join(home.bin, 'vllm'), args, {
+function serve(home: VllmHome, flags: string[], apiKey: string, progress: Progress) {
+  return startGroup(join(home.bin, 'vllm'), ['serve', home.model, ...flags], {
     logFile: join(home.folder, 'serve.log'),
     onLine: (line) => progress.detail(line),
     env: {
@@ -96,6 +88,7 @@ function serve(home: VllmHome, port: number, apiKey: string, options: VllmOption
       DO_NOT_TRACK: '1',
       HF_HUB_OFFLINE: '1',
       TRANSFORMERS_OFFLINE: '1',
+      TORCHDYNAMO_DISABLE: '1', // nothing is worth compiling here, and compiling would need a C++ compiler
       VLLM_HOST_IP: HOST,
       VLLM_CPU_KVCACHE_SPACE: '1',
       VLLM_CPU_OMP_THREADS_BIND: 'nobind',
