@@ -1,8 +1,10 @@
 /** The environment, read once and all mistakes reported together; and the named limits. The only reader of process.env. */
 import { z } from 'zod';
+import { defaultRequestLimits } from './request-fields.ts';
 
 /** Every limit that a caller can meet. README.md shows this table. */
 export const limits = {
+  ...defaultRequestLimits,
   bodyBytes: 10 * 1024 * 1024,
   headMs: 10_000,
   bodyMs: 30_000,
@@ -20,6 +22,10 @@ export const limits = {
   requestsPerMinute: 6_000,
   tokensPerMinute: 10_000_000,
   openStreams: 256,
+  /** Counted against the token limit for an answer whose length the caller left open. */
+  assumedOutputTokens: 1_024,
+  /** An answer cut to what the balance affords is not worth having below this. */
+  clampTokensMin: 16,
 } as const;
 
 export type Limits = { readonly [name in keyof typeof limits]: number };

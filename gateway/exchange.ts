@@ -6,13 +6,26 @@ export interface Exchange {
   header(name: string): string | undefined;
   /** The whole body. Throws `body_too_large` or `request_timeout`. */
   body(): Promise<Uint8Array>;
-  /** Fires when the caller leaves before the end of the answer. */
-  readonly signal: AbortSignal;
+  /** Aborted with `CallerLeft` when the caller goes before the end of the answer; whoever ends the call may abort it too. */
+  readonly control: AbortController;
   /** True once `head` was called: from then on an error can only travel in the stream. */
   readonly headSent: boolean;
   head(status: number, headers: Readonly<Record<string, string>>): void;
-  /** Returns false when the caller reads too slowly: wait for `drained`. */
+  /** Returns false when the caller reads too slowly: hold back until `onDrain` calls. */
   write(bytes: Uint8Array | string): boolean;
-  drained(): Promise<void>;
+  onDrain(listener: () => void): void;
   end(bytes?: Uint8Array | string): void;
+}
+
+/** Why a call ends before its answer does. */
+export class CallerLeft extends Error {
+  override readonly name = 'CallerLeft';
+}
+
+export class DeadlineExceeded extends Error {
+  override readonly name = 'DeadlineExceeded';
+}
+
+export class Draining extends Error {
+  override readonly name = 'Draining';
 }

@@ -1,11 +1,14 @@
 import type { Database } from '../db/connect.ts';
 import type { LedgerInstance } from '../payments/instance.ts';
 import type { PriceList } from '../payments/prices.ts';
-import type { Router } from '../router/router.ts';
+import type { Router } from '../router/dispatch.ts';
 import type { Keyring } from './auth.ts';
+import type { Call } from './call.ts';
 import type { Config } from './config.ts';
 import type { Metrics } from './metrics.ts';
+import type { OperatorShares } from './operator-shares.ts';
 import type { RateLimiter } from './ratelimit.ts';
+import type { PromptRatios } from './usage.ts';
 
 /** Structured logging as pino does it; never a prompt, never a secret. */
 export interface Log {
@@ -37,6 +40,12 @@ export interface Gateway {
   readonly router: Router;
   readonly rateLimiter: RateLimiter;
   readonly metrics: Metrics;
+  readonly promptRatios: PromptRatios;
+  /** Calls that hold money now, by id. */
+  readonly openCalls: Map<string, Call>;
+  readonly operatorShares: OperatorShares;
+  /** Keeps one tenant's prompts out of another's prefix cache: a secret word per account. */
+  cacheSalt(accountId: string): string;
   /** False from the moment a drain begins. */
   accepting: boolean;
 }

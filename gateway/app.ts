@@ -1,0 +1,68 @@
+/** The route table and the order of middleware: the map of the system. */
+import { type Context, Hono } from 'hono';
+import { cors } from 'hono/cors';
+import { adminRoutes } from './admin-routes.ts';
+import { agentRoutes } from './agent-routes.ts';
+import { inferencePaths, serveCall } from './completions.ts';
+import { type ApiError, apiError, errorBody, errorHeaders } from './errors.ts';
+import type { Exchange } from './exchange.ts';
+import { healthRoutes } from './health-routes.ts';
+import { operatorRoutes } from './operator-routes.ts';
+import type { Gateway } from './platform.ts';
+import { asApiError } from './unexpected.ts';
+
+/** How a runtime hands over one call: Node its raw request and response, Workers a Request and a stream. */
+export interface Transport {
+  serve(context: Context, run: (exchange: Exchange) => Promise<void>): Response | Promise<Response>;
+  /** Two `Authorization` headers, of which another hop may have read the other one. */
+  repeatsAuthorization(context: Context): boolean;
+}
+
+export function createApp(gateway: Gateway, transport: Transport): Hono {
+  const app = new Hono();
+  const origins = gateway.platform.config.corsOrigins;
+  if (origins.length > 0) app.use(cors({ origin: [...origins] }));
+  app.use(async function refuseTwoCredentials(context, next) {
+    if (transport.repeatsAuthorization(context)) {
+      throw apiError('invalid_request', 'Send one Authorization header, not several.');
+    }
+    await next();
+  });
+
+  for (const kind of ['chat', 'completion', 'embedding'] as const) {
+    app.post(inferencePaths[kind], (context) =>
+      transport.serve(context, (exchange) => serveCall(gateway, exchange, kind)),
+    );
+  }
+  app.route('/', agentRoutes(gateway));
+  app.route('/', operatorRoutes(gateway));
+  app.route('/', adminRoutes(gateway));
+  app.route('/', healthRoutes(gateway));
+
+  app.notFound((context) => answerError(missing(app, context)));
+  app.onError((error) => answerError(asApiError(gateway, error)));
+  return app;
+}
+
+function answerError(error: ApiError): Response {
+  return new Response(errorBody(error), {
+    status: error.status,
+    headers: { 'content-type': 'application/json', ...errorHeaders(error) },
+  });
+}
+
+/** 405 where the path exists for another method, otherwise 404. */
+function missing(app: Hono, context: Context): ApiError {
+  const allowed = app.routes
+    .filter((route) => route.method !== 'ALL' && pathPattern(route.path).test(context.req.path))
+    .map((route) => route.method);
+  if (allowed.length === 0) {
+    return apiError('not_found', `There is no ${context.req.path} here; /openapi.json lists what there is.`);
+  }
+  const methods = [...new Set(allowed)].join(', ');
+  return apiError('method_not_allowed', `${context.req.path} takes ${methods}.`, { headers: { allow: methods } });
+}
+
+function pathPattern(path: string): RegExp {
+  return new RegExp(`^${path.replace(/[.]/g, '\\.').replace(/:[^/]+/g, '[^/]+')}$`);
+}

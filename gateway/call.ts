@@ -1,0 +1,242 @@
+/** One call's facts from arrival to receipt, and the one place that closes it. */
+import { v7 as uuidv7 } from 'uuid';
+import type { Hold } from '../payments/holds.ts';
+import { usdLiteral } from '../payments/money.ts';
+import type { Price } from '../payments/prices.ts';
+import type { AttemptInfo, FailedAttempt } from '../router/dispatch.ts';
+import type { Principal } from './auth.ts';
+import type { Limits } from './config.ts';
+import type { Gateway } from './platform.ts';
+import type { InferenceRequest } from './request.ts';
+import type { RequestKind } from './request-fields.ts';
+import { Meter } from './usage.ts';
+
+export type Outcome = 'complete' | 'aborted' | 'failed';
+
+/** A progress record is written after this much of a stream: what a crash can lose of a charge. */
+const PROGRESS_TOKENS = 256;
+const PROGRESS_MS = 1_000;
+
+export class Call {
+  readonly id = uuidv7();
+  readonly endpoint: RequestKind;
+  readonly startedMs: number;
+  /** Ends the call from outside: the caller left, its time is over, the gateway drains. */
+  readonly control: AbortController;
+  readonly #gateway: Gateway;
+  #admitted: { principal: Principal; request: InferenceRequest; price: Price; meter: Meter } | null = null;
+  #hold: Hold | null = null;
+  #clampedMaxTokens: number | null = null;
+  #attempt: AttemptInfo | null = null;
+  #earlier: readonly FailedAttempt[] = [];
+  #operatorSharePpm = 0;
+  #progress = { tokens: 0, atMs: 0 };
+  #closing: Promise<void> | null = null;
+  #chargedNanousd: bigint | null = null;
+  rateLimitHeaders: Readonly<Record<string, string>> = {};
+
+  constructor(gateway: Gateway, endpoint: RequestKind, control: AbortController) {
+    this.#gateway = gateway;
+    this.endpoint = endpoint;
+    this.control = control;
+    this.startedMs = gateway.platform.now();
+  }
+
+  get limits(): Limits {
+    return this.#gateway.platform.config.limits;
+  }
+
+  get principal(): Principal {
+    return this.#known.principal;
+  }
+
+  get request(): InferenceRequest {
+    return this.#known.request;
+  }
+
+  get price(): Price {
+    return this.#known.price;
+  }
+
+  get meter(): Meter {
+    return this.#known.meter;
+  }
+
+  get attempt(): AttemptInfo | null {
+    return this.#attempt;
+  }
+
+  get attempts(): number {
+    return this.#earlier.length + (this.#attempt === null ? 0 : 1);
+  }
+
+  get heldNanousd(): bigint {
+    return this.#hold?.amount ?? 0n;
+  }
+
+  get estimatedPromptTokens(): number {
+    const { request } = this.#known;
+    return this.#gateway.promptRatios.estimate(request.model, request.promptTokensMax);
+  }
+
+  /** Prompt and completion tokens so far. */
+  get tokensUsed(): number {
+    const { promptTokens, completionTokens } = this.meter.read();
+    return this.#attempt === null ? 0 : promptTokens + completionTokens;
+  }
+
+  get totalMs(): number {
+    return Math.ceil(this.#gateway.platform.now() - this.startedMs);
+  }
+
+  /** Waited in the gateway before the attempt that delivered. */
+  get queueMs(): number | null {
+    return this.#attempt === null ? null : Math.max(0, Math.round(this.#attempt.times.dispatchedAt - this.startedMs));
+  }
+
+  get ttftMs(): number | null {
+    const at = this.#attempt?.times.firstContentAt ?? null;
+    return at === null ? null : Math.max(0, Math.round(at - this.startedMs));
+  }
+
+  /** From the dispatch of the attempt that delivered to the worker's last byte, begun milliseconds whole. */
+  get billedMs(): number {
+    if (this.#attempt === null) return 0;
+    const { dispatchedAt, lastByteAt } = this.#attempt.times;
+    return Math.max(0, Math.ceil((lastByteAt ?? this.#gateway.platform.now()) - dispatchedAt));
+  }
+
+  get #known() {
+    if (this.#admitted === null) throw new Error('the call is not admitted yet');
+    return this.#admitted;
+  }
+
+  begin(principal: Principal, request: InferenceRequest, price: Price): void {
+    const estimate = this.#gateway.promptRatios.estimate(request.model, request.promptTokensMax);
+    this.#admitted = { principal, request, price, meter: new Meter(request.promptTokensMax, estimate) };
+  }
+
+  held(hold: Hold, maxTokens: number): void {
+    this.#hold = hold;
+    if (this.request.maxTokens === null) this.#clampedMaxTokens = maxTokens;
+  }
+
+  /** The attempt that decides the call. */
+  async dispatched(attempt: AttemptInfo): Promise<void> {
+    this.#attempt = attempt;
+    this.#earlier = attempt.earlier;
+    this.#operatorSharePpm = await this.#gateway.operatorShares.of(attempt.worker.operator);
+  }
+
+  /** Attempts of which none delivered. */
+  tried(attempts: readonly FailedAttempt[]): void {
+    this.#earlier = attempts;
+  }
+
+  /** Journals how far a stream has come, every 256 tokens or second. */
+  noteProgress(): void {
+    const metered = this.meter.read();
+    const nowMs = this.#gateway.platform.now();
+    if (this.#progress.atMs === 0) this.#progress.atMs = nowMs;
+    if (metered.completionTokens - this.#progress.tokens < PROGRESS_TOKENS && nowMs - this.#progress.atMs < PROGRESS_MS)
+      return;
+    this.#progress = { tokens: metered.completionTokens, atMs: nowMs };
+    this.#hold?.progress(this.#closingRecord('aborted', metered));
+  }
+
+  /** Gives the hold back without a trace: nothing was sent, or the request itself was wrong. */
+  abandon(): void {
+    this.#hold?.void();
+  }
+
+  /**
+   * Charges what was delivered (nothing, unless `billable`) and resolves when the charge is as safe as the
+   * acknowledgement level asks. A second close changes nothing.
+   */
+  close(outcome: Outcome, { billable }: { billable: boolean }): Promise<void> {
+    this.#closing ??= this.#close(outcome, billable);
+    return this.#closing;
+  }
+
+  async #close(outcome: Outcome, billable: boolean): Promise<void> {
+    const { request } = this.#known;
+    const metered = billable ? this.meter.read() : { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
+    const record = this.#closingRecord(outcome, metered);
+    const safe = this.#hold?.capture(billable ? record : { ...record, billedMs: 0 });
+    this.#chargedNanousd = this.#hold?.charged ?? 0n;
+    if (this.meter.promptKnown) {
+      this.#gateway.promptRatios.learn(request.model, request.promptTokensMax, this.meter.read().promptTokens);
+    }
+    this.#gateway.metrics.callClosed({
+      endpoint: this.endpoint,
+      model: request.model,
+      outcome,
+      ...metered,
+      chargedNanousd: this.#chargedNanousd,
+      ttftMs: this.ttftMs,
+      totalMs: record.totalMs,
+      billedMs: record.billedMs,
+      attempts: this.attempts,
+    });
+    this.#gateway.platform.log.debug(
+      { call: this.id, model: request.model, outcome, worker: record.workerId, ...metered, totalMs: record.totalMs },
+      'call closed',
+    );
+    await safe;
+  }
+
+  #closingRecord(outcome: Outcome, metered: ReturnType<Meter['read']>) {
+    const worker = this.#attempt?.worker ?? null;
+    return {
+      outcome,
+      endpoint: this.endpoint,
+      model: this.request.model,
+      streamed: this.request.stream,
+      workerId: worker?.id ?? null,
+      operatorId: worker?.operator ?? null,
+      operatorSharePpm: this.#operatorSharePpm,
+      region: worker?.region ?? null,
+      attempts: this.attempts,
+      ...metered,
+      queueMs: this.queueMs,
+      ttftMs: this.ttftMs,
+      billedMs: this.billedMs,
+      totalMs: this.totalMs,
+      price: this.price,
+    };
+  }
+
+  /** What `usage` gains: the exact charge in USD, and the call's own numbers. JSON members without braces. */
+  chargeMembers(): string {
+    const charged = this.#chargedNanousd ?? 0n;
+    const own = JSON.stringify({
+      call: this.id,
+      charged_nanousd: charged.toString(),
+      held_nanousd: this.heldNanousd.toString(),
+      queue_ms: this.queueMs,
+      ttft_ms: this.ttftMs,
+      total_ms: this.totalMs,
+      worker: this.#attempt?.worker.id ?? null,
+      region: this.#attempt?.worker.region ?? null,
+    });
+    return `"cost":${usdLiteral(charged)},"faregate":${own}`;
+  }
+
+  /** What is known of the call when its head leaves. */
+  headers(): Record<string, string> {
+    const headers: Record<string, string> = { 'x-request-id': this.id, 'x-faregate-call': this.id };
+    Object.assign(headers, this.rateLimitHeaders);
+    if (this.#hold !== null) headers['x-faregate-held-nanousd'] = this.#hold.amount.toString();
+    if (this.#clampedMaxTokens !== null) headers['x-faregate-max-tokens'] = String(this.#clampedMaxTokens);
+    const ignored = this.#admitted?.request.ignored ?? [];
+    if (ignored.length > 0) headers['x-faregate-ignored'] = ignored.join(', ');
+    if (this.attempts > 0) headers['x-faregate-attempts'] = String(this.attempts);
+    if (this.#attempt !== null) {
+      headers['x-faregate-worker'] = this.#attempt.worker.id;
+      headers['x-faregate-region'] = this.#attempt.worker.region;
+      headers['x-faregate-predicted-ttft-ms'] = String(Math.round(this.#attempt.predictedTtftMs));
+    }
+    if (this.#chargedNanousd !== null) headers['x-faregate-charged-nanousd'] = this.#chargedNanousd.toString();
+    return headers;
+  }
+}

@@ -1,0 +1,235 @@
+/** The story of one call: authenticate, parse, quote, hold, route and dispatch, relay, capture. */
+import type { Hold } from '../payments/holds.ts';
+import { affordableCompletionTokens, type Price, quote } from '../payments/prices.ts';
+import { dispatch, type Dispatched } from '../router/dispatch.ts';
+import type { Principal } from './auth.ts';
+import { Call } from './call.ts';
+import { type ApiError, apiError, errorBody, errorHeaders } from './errors.ts';
+import { DeadlineExceeded, Draining, type Exchange } from './exchange.ts';
+import type { Gateway } from './platform.ts';
+import { deliverWhole, relayStream, StreamHead } from './relay.ts';
+import { type InferenceRequest, parseInference } from './request.ts';
+import type { RequestKind } from './request-fields.ts';
+import { asApiError } from './unexpected.ts';
+
+export const inferencePaths = {
+  chat: '/v1/chat/completions',
+  completion: '/v1/completions',
+  embedding: '/v1/embeddings',
+} as const satisfies Record<RequestKind, string>;
+
+/** Answers one inference call. Never throws: whatever goes wrong reaches the caller in OpenAI's shape. */
+export async function serveCall(gateway: Gateway, exchange: Exchange, kind: RequestKind): Promise<void> {
+  const call = new Call(gateway, kind, exchange.control);
+  try {
+    if (!gateway.accepting) throw apiError('overloaded', 'This gateway is shutting down: ask again.', { retryAfterMs: 1_000 });
+    const principal = await gateway.keyring.authenticate(exchange.header('authorization'), 'agent');
+    requireJson(exchange);
+    const request = parseInference(kind, await exchange.body(), gateway.platform.config.limits);
+    const price = priceOf(gateway, request.model);
+    call.begin(principal, request, price);
+    await withinLimits(gateway, call, principal, request, () => servePaid(gateway, exchange, call));
+  } catch (error) {
+    const refusal = asApiError(gateway, error);
+    gateway.metrics.refused(refusal.code);
+    refuse(exchange, call, refusal);
+  }
+}
+
+/** From the hold to the receipt. */
+async function servePaid(gateway: Gateway, exchange: Exchange, call: Call): Promise<void> {
+  const { hold, maxTokens } = await holdWorstCase(gateway, call);
+  call.held(hold, maxTokens);
+  gateway.openCalls.set(call.id, call);
+  const head = new StreamHead(exchange, call);
+  const total = setTimeout(() => exchange.control.abort(new DeadlineExceeded()), call.limits.totalMs);
+  try {
+    const answer = await dispatch(gateway.router, dispatchRequest(gateway, exchange, call, maxTokens));
+    head.stopWaiting();
+    await deliver(exchange, call, answer);
+  } catch (error) {
+    // Nothing may leave a hold standing, not even a fault of ours.
+    await call.close('failed', { billable: false });
+    throw error;
+  } finally {
+    head.stopWaiting();
+    clearTimeout(total);
+    gateway.openCalls.delete(call.id);
+  }
+}
+
+async function deliver(exchange: Exchange, call: Call, answer: Dispatched): Promise<void> {
+  switch (answer.kind) {
+    case 'stream':
+      await call.dispatched(answer.attempt);
+      return relayStream(exchange, call, answer);
+    case 'whole':
+      await call.dispatched(answer.attempt);
+      return deliverWhole(exchange, call, answer);
+    case 'refused':
+      call.abandon();
+      throw refusedByWorker(answer.status, answer.error);
+    case 'failed':
+      call.tried(answer.attempts);
+      await call.close('failed', { billable: false });
+      throw failure(answer);
+    case 'aborted':
+      call.tried(answer.attempts);
+      await closeAborted(exchange, call, answer);
+  }
+}
+
+/** A caller who leaves after dispatch pays its prompt; a call that the gateway itself ends before any content is free. */
+async function closeAborted(
+  exchange: Exchange,
+  call: Call,
+  answer: Extract<Dispatched, { kind: 'aborted' }>,
+): Promise<void> {
+  const reason = exchange.control.signal.reason;
+  if (reason instanceof DeadlineExceeded || reason instanceof Draining) {
+    await call.close('failed', { billable: false });
+    throw reason instanceof Draining
+      ? apiError('overloaded', 'This gateway is shutting down: ask again.', { retryAfterMs: 1_000 })
+      : apiError('deadline_exceeded', `No answer came within ${call.limits.totalMs} ms. Nothing was charged.`);
+  }
+  if (answer.attempt === null || !answer.dispatched) return call.abandon();
+  await call.dispatched(answer.attempt);
+  await call.close('aborted', { billable: true });
+}
+
+/** Holds the most that the call can cost. Without an explicit `max_tokens` the output is cut to what is affordable. */
+async function holdWorstCase(gateway: Gateway, call: Call): Promise<{ hold: Hold; maxTokens: number }> {
+  const { request, price, limits } = call;
+  const bounds = { promptTokensMax: request.promptTokensMax, durationMsMax: limits.totalMs };
+  let maxTokens = request.maxTokens ?? contextLength(gateway, request.model);
+  for (;;) {
+    const amount = quote(price, { ...bounds, completionTokensMax: maxTokens * request.sequences });
+    const outcome = await gateway.ledger.holds.hold({
+      callId: call.id,
+      accountId: call.principal.ownerId,
+      keyId: call.principal.keyId,
+      amount,
+    });
+    if (!('code' in outcome)) return { hold: outcome, maxTokens };
+    if (outcome.code === 'ledger_unavailable') {
+      throw apiError('ledger_unavailable', 'The ledger is away and this call is not covered yet: ask again.', {
+        retryAfterMs: outcome.retryAfterMs,
+      });
+    }
+    const { available } = outcome;
+    const affordable =
+      request.maxTokens === null
+        ? affordableCompletionTokens(price, { ...bounds, available, sequences: request.sequences })
+        : 0;
+    if (affordable < limits.clampTokensMin || affordable >= maxTokens) throw tooDear(amount, available);
+    maxTokens = affordable;
+  }
+}
+
+/** The longest answer that any worker of the model can give; refused at once where there is none. */
+function contextLength(gateway: Gateway, model: string): number {
+  const pool = gateway.router.fleet.pool(model);
+  if (pool.length === 0) throw apiError('no_worker', 'No worker serves this model now: ask again.', { retryAfterMs: 5_000 });
+  return pool.reduce((longest, worker) => Math.max(longest, worker.contextOf(model)), 0);
+}
+
+function dispatchRequest(gateway: Gateway, exchange: Exchange, call: Call, maxTokens: number) {
+  const { request, limits } = call;
+  return {
+    need: {
+      model: request.model,
+      promptTokens: call.estimatedPromptTokens,
+      tokensMax: request.promptTokensMax + maxTokens,
+      sequences: request.sequences,
+      exclude: new Set<string>(),
+    },
+    path: inferencePaths[request.kind],
+    body: request.upstreamBody({ maxTokens, cacheSalt: gateway.cacheSalt(call.principal.ownerId) }),
+    stream: request.stream,
+    callId: call.id,
+    model: request.model,
+    signal: exchange.control.signal,
+    limits,
+  };
+}
+
+/** Runs the work under the key's own limits; what was taken too much of the token limit goes back. */
+async function withinLimits(
+  gateway: Gateway,
+  call: Call,
+  principal: Principal,
+  request: InferenceRequest,
+  work: () => Promise<void>,
+): Promise<void> {
+  const tokens = request.promptTokensMax + (request.maxTokens ?? call.limits.assumedOutputTokens) * request.sequences;
+  const admission = gateway.rateLimiter.admit(principal.keyId, principal.limits, { tokens, stream: request.stream });
+  call.rateLimitHeaders = admission.headers;
+  if (!admission.ok) {
+    throw apiError('rate_limited', `This key's own limit of ${admission.which} is used up: slow down.`, {
+      retryAfterMs: admission.retryAfterMs,
+      headers: admission.headers,
+    });
+  }
+  try {
+    await work();
+  } finally {
+    admission.release(call.tokensUsed);
+  }
+}
+
+function requireJson(exchange: Exchange): void {
+  const type = exchange.header('content-type') ?? '';
+  if (/^application\/json\b/i.test(type)) return;
+  throw apiError('unsupported_media_type', 'Send the body as JSON with `content-type: application/json`.');
+}
+
+/** A model without a price is refused, never free. */
+function priceOf(gateway: Gateway, model: string): Price {
+  const price = gateway.prices.get(model);
+  if (price !== undefined) return price;
+  throw apiError('model_not_found', 'There is no such model here; GET /v1/models lists what there is.', {
+    param: 'model',
+  });
+}
+
+function tooDear(amount: bigint, available: bigint): ApiError {
+  return apiError(
+    'insufficient_balance',
+    `This call can cost up to ${amount} nano-USD, and ${available} are available: top up, or ask for fewer max_tokens.`,
+  );
+}
+
+function refusedByWorker(
+  status: number,
+  error: { message: string; param: string | null; code: string | number | null },
+): ApiError {
+  const tooLong = error.param === 'input_tokens' || error.param === 'input_text';
+  const code = status === 413 ? 'body_too_large' : tooLong ? 'context_length_exceeded' : 'invalid_request';
+  return apiError(code, error.message, error.param === null ? {} : { param: tooLong ? 'messages' : error.param });
+}
+
+function failure(answer: Extract<Dispatched, { kind: 'failed' }>): ApiError {
+  const details = answer.retryAfterMs === null ? {} : { retryAfterMs: answer.retryAfterMs };
+  switch (answer.code) {
+    case 'no_worker':
+      return apiError('no_worker', 'No worker can serve this model now: ask again.', details);
+    case 'overloaded':
+      return apiError('overloaded', 'All workers of this model are full: ask again.', details);
+    case 'region_unavailable':
+      return apiError('region_unavailable', 'No worker in the allowed countries serves this model.', details);
+    case 'deadline_exceeded':
+      return apiError('deadline_exceeded', 'No worker began to answer in time. Nothing was charged.', details);
+    case 'worker_failed':
+      return apiError('worker_failed', 'Every worker that was tried failed. Nothing was charged.', details);
+  }
+}
+
+/** Tells the caller, with a status while that is still possible, otherwise inside the stream. */
+function refuse(exchange: Exchange, call: Call, error: ApiError): void {
+  if (exchange.headSent) {
+    exchange.end(`data: ${errorBody(error)}\n\ndata: [DONE]\n\n`);
+    return;
+  }
+  exchange.head(error.status, { 'content-type': 'application/json', ...call.headers(), ...errorHeaders(error) });
+  exchange.end(errorBody(error));
+}

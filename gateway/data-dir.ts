@@ -1,0 +1,35 @@
+/** What a gateway keeps beside its database: the admin key, and where it runs, for `faregate admin` to find it. */
+import { randomBytes } from 'node:crypto';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { mintKey } from './keys.ts';
+
+export interface Whereabouts {
+  readonly url: string;
+  readonly pid: number;
+}
+
+/** The admin key of this data directory, made at the first start; only its owner can read the file. */
+export async function loadAdminKey(dataDir: string): Promise<string> {
+  const file = join(dataDir, 'admin-key');
+  const known = await readFile(file, 'utf8').catch(() => null);
+  if (known !== null) return known.trim();
+  const key = mintKey('admin', randomBytes);
+  await mkdir(dataDir, { recursive: true });
+  await writeFile(file, `${key}\n`, { mode: 0o600, flag: 'wx' });
+  return key;
+}
+
+export async function writeWhereabouts(dataDir: string, whereabouts: Whereabouts): Promise<void> {
+  await mkdir(dataDir, { recursive: true });
+  await writeFile(join(dataDir, 'gateway.json'), `${JSON.stringify(whereabouts)}\n`);
+}
+
+export async function readWhereabouts(dataDir: string): Promise<Whereabouts | null> {
+  const text = await readFile(join(dataDir, 'gateway.json'), 'utf8').catch(() => null);
+  return text === null ? null : (JSON.parse(text) as Whereabouts);
+}
+
+export async function removeWhereabouts(dataDir: string): Promise<void> {
+  await rm(join(dataDir, 'gateway.json'), { force: true });
+}

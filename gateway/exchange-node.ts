@@ -1,0 +1,102 @@
+/** The Exchange over Node's own request and response. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Limits } from './config.ts';
+import { apiError } from './errors.ts';
+import { CallerLeft, type Exchange } from './exchange.ts';
+
+const LINGER_MS = 1_000;
+
+export class NodeExchange implements Exchange {
+  readonly control = new AbortController();
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #limits: Limits;
+
+  constructor(request: IncomingMessage, response: ServerResponse, limits: Limits) {
+    this.#request = request;
+    this.#response = response;
+    this.#limits = limits;
+    response.once('close', () => {
+      if (!response.writableFinished) this.control.abort(new CallerLeft('the caller closed the connection'));
+    });
+  }
+
+  get headSent(): boolean {
+    return this.#response.headersSent;
+  }
+
+  header(name: string): string | undefined {
+    const value = this.#request.headers[name];
+    return Array.isArray(value) ? value[0] : value;
+  }
+
+  body(): Promise<Uint8Array> {
+    return readBody(this.#request, this.#limits);
+  }
+
+  head(status: number, headers: Readonly<Record<string, string>>): void {
+    this.#response.writeHead(status, headers);
+  }
+
+  write(bytes: Uint8Array | string): boolean {
+    return this.#response.write(bytes);
+  }
+
+  onDrain(listener: () => void): void {
+    this.#response.on('drain', listener);
+  }
+
+  end(bytes?: Uint8Array | string): void {
+    if (bytes === undefined) this.#response.end();
+    else this.#response.end(bytes);
+    if (!this.#request.complete) this.#discardBody();
+  }
+
+  /** The rest of a refused body is read and dropped for a moment: closing at once would reset the answer away. */
+  #discardBody(): void {
+    this.#request.resume();
+    const timer = setTimeout(() => this.#request.destroy(), LINGER_MS);
+    this.#request.once('close', () => clearTimeout(timer));
+  }
+}
+
+/** Whether one request names itself twice: Node silently keeps the first header, another hop may keep the last. */
+export function repeatsAuthorization(request: IncomingMessage): boolean {
+  let seen = 0;
+  const raw = request.rawHeaders;
+  for (let at = 0; at < raw.length; at += 2) {
+    const name = raw[at];
+    if (name?.length === 13 && name.toLowerCase() === 'authorization') seen++;
+  }
+  return seen > 1;
+}
+
+function readBody(request: IncomingMessage, limits: Limits): Promise<Uint8Array> {
+  const tooLarge = () =>
+    apiError('body_too_large', `The body is larger than ${limits.bodyBytes} bytes: send a shorter prompt.`);
+  if (Number(request.headers['content-length'] ?? 0) > limits.bodyBytes) return Promise.reject(tooLarge());
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    const timer = setTimeout(
+      () => reject(apiError('request_timeout', `The body did not arrive within ${limits.bodyMs} ms.`)),
+      limits.bodyMs,
+    );
+    request.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > limits.bodyBytes) {
+        request.pause();
+        clearTimeout(timer);
+        reject(tooLarge());
+      } else chunks.push(chunk);
+    });
+    request.on('end', () => {
+      clearTimeout(timer);
+      resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks));
+    });
+    request.on('error', (error) => {
+      clearTimeout(timer);
+      reject(new CallerLeft('the caller closed the connection', { cause: error }));
+    });
+  });
+}

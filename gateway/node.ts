@@ -1,0 +1,174 @@
+/** The Node entry: configuration to platform to gateway to socket, and the way back on a drain. */
+import { createHmac, randomBytes } from 'node:crypto';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type HttpBindings, getRequestListener } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import type { Context } from 'hono';
+import { pino } from 'pino';
+import { connect } from '../db/connect.ts';
+import { type EmbeddedPostgres, startEmbedded } from '../db/embedded.ts';
+import { migrate } from '../db/migrate.ts';
+import { openInstance } from '../payments/instance.ts';
+import { PriceList } from '../payments/prices.ts';
+import { createApp, type Transport } from './app.ts';
+import { Keyring } from './auth.ts';
+import type { Config } from './config.ts';
+import { loadAdminKey, removeWhereabouts, writeWhereabouts } from './data-dir.ts';
+import { Draining } from './exchange.ts';
+import { NodeExchange, repeatsAuthorization } from './exchange-node.ts';
+import { createMetrics } from './metrics.ts';
+import { OperatorShares } from './operator-shares.ts';
+import { createOutbound } from './outbound-node.ts';
+import type { Gateway, Log, Platform } from './platform.ts';
+import { RateLimiter } from './ratelimit.ts';
+import { openFleet } from './fleet.ts';
+import { loadSecrets } from './secrets.ts';
+import { PromptRatios } from './usage.ts';
+
+export interface RunningGateway {
+  readonly url: string;
+  readonly adminKey: string;
+  readonly databaseUrl: string;
+  readonly gateway: Gateway;
+  /** Drains: no new calls, the running ones have their time (none after `hurry`), all is settled, all is closed. */
+  stop(hurry?: AbortSignal): Promise<void>;
+}
+
+/** Starts a gateway and resolves when it answers. What was begun is stopped again when a later step fails. */
+export async function startGateway(config: Config, log: Log = stderrLog(config)): Promise<RunningGateway> {
+  const undo: (() => Promise<unknown>)[] = [];
+  try {
+    const embedded = config.databaseUrl === undefined ? await startEmbedded(config.dataDir) : null;
+    if (embedded !== null) undo.unshift(() => embedded.stop());
+    return await start(config, log, embedded, undo);
+  } catch (error) {
+    for (const step of undo) await step().catch(() => {});
+    throw error;
+  }
+}
+
+async function start(
+  config: Config,
+  log: Log,
+  embedded: EmbeddedPostgres | null,
+  undo: (() => Promise<unknown>)[],
+): Promise<RunningGateway> {
+  const databaseUrl = embedded?.url ?? config.databaseUrl ?? '';
+  await migrate(databaseUrl);
+  const platform = nodePlatform(config, log, databaseUrl);
+  undo.unshift(() => platform.database.close());
+  const adminKey = config.adminKey ?? (await loadAdminKey(config.dataDir));
+  const gateway = await assemble(platform, adminKey, undo);
+  const server = createServer({ headersTimeout: config.limits.headMs, requestTimeout: 0, keepAliveTimeout: 65_000, connectionsCheckingInterval: 1_000 });
+  server.on('request', getRequestListener(createApp(gateway, transportOf(config)).fetch));
+  server.on('connection', (socket) => socket.setNoDelay(true));
+  const url = await listen(server, config);
+  await writeWhereabouts(config.dataDir, { url, pid: process.pid });
+  log.info({ url, region: config.region }, 'ready');
+  return {
+    url,
+    adminKey,
+    databaseUrl,
+    gateway,
+    stop: async (hurry) => {
+      await drain(gateway, server, hurry);
+      await removeWhereabouts(config.dataDir);
+      for (const step of undo) await step();
+      log.info({}, 'stopped');
+    },
+  };
+}
+
+/** Builds what stands upon the platform; each part's way back is put in front of the others'. */
+async function assemble(platform: Platform, adminKey: string, undo: (() => Promise<unknown>)[]): Promise<Gateway> {
+  const { config, database, log } = platform;
+  const secrets = await loadSecrets(database.sql);
+  const ledger = await openInstance({ sql: database.sql, dataDir: config.dataDir, ack: config.ack, log, now: platform.now });
+  undo.unshift(() => ledger.close());
+  const prices = await PriceList.open(database.sql);
+  undo.unshift(() => prices.close());
+  const keyring = await Keyring.open({ sql: database.sql, pepper: secrets.pepper, adminKey, limits: config.limits, now: platform.now });
+  undo.unshift(() => keyring.close());
+  const outbound = createOutbound({ allowPrivate: config.allowPrivateWorkers, connectMs: config.limits.connectMs });
+  undo.unshift(() => outbound.close());
+  const fleet = await openFleet(platform, outbound.send);
+  undo.unshift(() => fleet.close());
+  const gateway: Gateway = {
+    platform,
+    keyring,
+    prices,
+    ledger,
+    router: fleet.router,
+    registry: fleet.registry,
+    rateLimiter: new RateLimiter({ now: platform.now }),
+    metrics: createMetrics(),
+    promptRatios: new PromptRatios(),
+    operatorShares: new OperatorShares(database),
+    openCalls: new Map(),
+    accepting: true,
+    cacheSalt: (accountId) => createHmac('sha256', secrets.cacheSalt).update(accountId).digest('hex'),
+  };
+  return gateway;
+}
+
+function nodePlatform(config: Config, log: Log, databaseUrl: string): Platform {
+  return {
+    config,
+    database: connect(databaseUrl),
+    log,
+    now: () => performance.now(),
+    random: Math.random,
+    randomBytes,
+    waitUntil: (work) => void work.catch((error) => log.error({ err: error }, 'background work failed')),
+  };
+}
+
+function transportOf(config: Config): Transport {
+  return {
+    serve: async (context: Context<{ Bindings: HttpBindings }>, run) => {
+      await run(new NodeExchange(context.env.incoming, context.env.outgoing, config.limits));
+      return RESPONSE_ALREADY_SENT;
+    },
+    repeatsAuthorization: (context: Context<{ Bindings: HttpBindings }>) => repeatsAuthorization(context.env.incoming),
+  };
+}
+
+async function listen(server: Server, config: Config): Promise<string> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(config.port, config.host, () => resolve());
+  });
+  const { port } = server.address() as AddressInfo;
+  const host = config.host.includes(':') ? `[${config.host}]` : config.host;
+  return `http://${host}:${port}`;
+}
+
+async function drain(gateway: Gateway, server: Server, hurry?: AbortSignal): Promise<void> {
+  gateway.accepting = false;
+  const closed = new Promise((resolve) => server.close(resolve));
+  server.closeIdleConnections();
+  await Promise.race([callsEnded(gateway), elapsed(gateway.platform.config.limits.drainMs, hurry)]);
+  for (const { control } of gateway.openCalls.values()) control.abort(new Draining());
+  await Promise.race([callsEnded(gateway), elapsed(1_000)]);
+  server.closeAllConnections();
+  await closed;
+}
+
+async function callsEnded(gateway: Gateway): Promise<void> {
+  while (gateway.openCalls.size > 0) await elapsed(20);
+}
+
+function elapsed(ms: number, cut?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    cut?.addEventListener('abort', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
+
+function stderrLog(config: Config): Log {
+  return pino({ level: config.logLevel, base: null }, pino.destination(2));
+}

@@ -1,0 +1,178 @@
+/**
+ * Passes an answer on. A stream's bytes leave as they came, in one write per read, but for the usage that the caller did
+ * not ask for; the usage chunk and [DONE] wait until the charge is safe, the first token never does.
+ */
+import type { StreamEvent } from '../router/answer.ts';
+import type { Dispatched } from '../router/dispatch.ts';
+import type { StreamOutcome } from '../router/stream.ts';
+import type { Call } from './call.ts';
+import { type ApiError, apiError, errorBody } from './errors.ts';
+import { DeadlineExceeded, Draining, type Exchange } from './exchange.ts';
+import { withCharge, withoutUsage } from './usage-bytes.ts';
+
+const streamHeaders = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-store, no-transform',
+  'x-accel-buffering': 'no',
+};
+
+/** The head of a stream: it leaves with the first content, or after a while of waiting with a comment line. */
+export class StreamHead {
+  readonly #exchange: Exchange;
+  readonly #call: Call;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(exchange: Exchange, call: Call) {
+    this.#exchange = exchange;
+    this.#call = call;
+    if (call.request.stream) this.#wait(call.limits.headWaitMs);
+  }
+
+  stopWaiting(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #wait(ms: number): void {
+    this.#timer = setTimeout(() => {
+      sendStreamHead(this.#exchange, this.#call);
+      this.#exchange.write(': waiting for a worker\n\n');
+      this.#wait(this.#call.limits.keepAliveMs);
+    }, ms);
+  }
+}
+
+function sendStreamHead(exchange: Exchange, call: Call): void {
+  if (!exchange.headSent) exchange.head(200, { ...streamHeaders, ...call.headers() });
+}
+
+/** A whole answer: charged first, because its price is inside it. */
+export async function deliverWhole(
+  exchange: Exchange,
+  call: Call,
+  whole: Extract<Dispatched, { kind: 'whole' }>,
+): Promise<void> {
+  call.meter.observeWhole(whole.answer);
+  await call.close('complete', { billable: true });
+  const body = withCharge(whole.body, call.chargeMembers()) ?? whole.body;
+  exchange.head(200, {
+    'content-type': 'application/json',
+    'content-length': String(body.length),
+    ...call.headers(),
+  });
+  exchange.end(body);
+}
+
+/** The rest of a stream whose first content has come. Resolves when its last byte was handed over and the call is closed. */
+export function relayStream(
+  exchange: Exchange,
+  call: Call,
+  stream: Extract<Dispatched, { kind: 'stream' }>,
+): Promise<void> {
+  sendStreamHead(exchange, call);
+  return new Promise((resolve, reject) => {
+    const relay = new StreamRelay(exchange, call, stream);
+    relay.run((outcome) => relay.finish(outcome).then(resolve, reject));
+  });
+}
+
+class StreamRelay {
+  readonly #exchange: Exchange;
+  readonly #call: Call;
+  readonly #stream: Extract<Dispatched, { kind: 'stream' }>;
+  readonly #pieces: Uint8Array[] = [];
+  #usageEvent: StreamEvent | null = null;
+  #doneBytes: Uint8Array | null = null;
+  #keepAlive: ReturnType<typeof setTimeout>;
+
+  constructor(exchange: Exchange, call: Call, stream: Extract<Dispatched, { kind: 'stream' }>) {
+    this.#exchange = exchange;
+    this.#call = call;
+    this.#stream = stream;
+    this.#keepAlive = setTimeout(() => this.#comment(), call.limits.keepAliveMs);
+  }
+
+  run(onEnd: (outcome: StreamOutcome) => void): void {
+    this.#exchange.onDrain(() => this.#stream.rest.resume());
+    this.#pass(this.#stream.first);
+    this.#stream.rest.subscribe({ onEvents: (events) => this.#pass(events), onEnd });
+  }
+
+  /** Charges, then lets the end of the stream go. */
+  async finish(outcome: StreamOutcome): Promise<void> {
+    clearTimeout(this.#keepAlive);
+    if (outcome.kind === 'complete') {
+      await this.#call.close('complete', { billable: true });
+      this.#exchange.end(Buffer.concat(this.#lastPieces()));
+      return;
+    }
+    const error = outcome.kind === 'broken' ? brokenStream() : endedByUs(outcome.reason);
+    await this.#call.close(error === null ? 'aborted' : 'failed', { billable: true });
+    if (error !== null) this.#exchange.end(`data: ${errorBody(error)}\n\ndata: [DONE]\n\n`);
+  }
+
+  #pass(events: readonly StreamEvent[]): void {
+    const { meter } = this.#call;
+    for (const event of events) {
+      meter.observeEvent(event);
+      this.#take(event);
+    }
+    this.#flush();
+    this.#call.noteProgress();
+    this.#keepAlive.refresh();
+  }
+
+  #take(event: StreamEvent): void {
+    const { includeUsage, continuousUsage } = this.#call.request;
+    if (event.kind === 'usage') {
+      if (includeUsage) this.#usageEvent = event;
+      return;
+    }
+    if (event.kind === 'done') {
+      this.#doneBytes = event.bytes;
+      return;
+    }
+    const asked = includeUsage && continuousUsage;
+    this.#pieces.push(event.usage === null || asked ? event.bytes : bare(event));
+  }
+
+  #flush(): void {
+    const [only] = this.#pieces;
+    if (only === undefined) return;
+    const bytes = this.#pieces.length === 1 ? only : Buffer.concat(this.#pieces);
+    this.#pieces.length = 0;
+    if (!this.#exchange.write(bytes)) this.#stream.rest.pause();
+  }
+
+  #lastPieces(): Uint8Array[] {
+    const last: Uint8Array[] = [];
+    const usage = this.#usageEvent;
+    if (usage !== null) last.push(withCharge(usage.bytes, this.#call.chargeMembers()) ?? usage.bytes);
+    if (this.#doneBytes !== null) last.push(this.#doneBytes);
+    return last;
+  }
+
+  #comment(): void {
+    this.#exchange.write(': the worker is silent\n\n');
+    this.#keepAlive = setTimeout(() => this.#comment(), this.#call.limits.keepAliveMs);
+  }
+}
+
+/** The event without its usage, cut out of its own bytes where that is possible. */
+function bare(event: StreamEvent): Uint8Array {
+  return withoutUsage(event.bytes) ?? Buffer.from(`data: ${JSON.stringify({ ...event.chunk, usage: undefined })}\n\n`);
+}
+
+function brokenStream(): ApiError {
+  return apiError('worker_failed', 'The worker broke off in mid-answer. What was delivered is charged, no more.');
+}
+
+/** Null when it was the caller who left: nobody is there to be told. */
+function endedByUs(reason: unknown): ApiError | null {
+  if (reason instanceof DeadlineExceeded) {
+    return apiError('deadline_exceeded', 'The longest time of a call is over. What was delivered is charged, no more.');
+  }
+  if (reason instanceof Draining) {
+    return apiError('overloaded', 'This gateway is shutting down. What was delivered is charged, no more.');
+  }
+  return null;
+}

@@ -1,0 +1,61 @@
+/** Edits of the `usage` object inside bytes that a worker wrote: everything around it stays as it came. */
+
+/** The charge members that `usage` gains, as JSON text without braces: `"cost":…,"faregate":{…}`. */
+export type ChargeMembers = string;
+
+/** A frame or body without its `usage` member. Null when it has none that can be cut. */
+export function withoutUsage(bytes: Uint8Array): Buffer | null {
+  const buffer = asBuffer(bytes);
+  const at = findUsage(buffer);
+  if (at === null || at.comma < 0) return null;
+  return Buffer.concat([buffer.subarray(0, at.comma), buffer.subarray(at.close + 1)]);
+}
+
+/** A frame or body whose `usage` has the charge members too. Null when it has no usage object. */
+export function withCharge(bytes: Uint8Array, members: ChargeMembers): Buffer | null {
+  const buffer = asBuffer(bytes);
+  const at = findUsage(buffer);
+  if (at === null) return null;
+  return Buffer.concat([buffer.subarray(0, at.close), Buffer.from(`,${members}`), buffer.subarray(at.close)]);
+}
+
+const KEY = '"usage"';
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN = 0x7b;
+const CLOSE = 0x7d;
+
+interface Span {
+  /** The comma before the member; -1 when the member is the first of its object. */
+  readonly comma: number;
+  readonly close: number;
+}
+
+/**
+ * The last `"usage":{…}`. Inside a JSON string the quotes would be escaped, so this is always a member; a usage holds
+ * numbers and nested objects, no strings with braces.
+ */
+function findUsage(buffer: Buffer): Span | null {
+  const key = buffer.lastIndexOf(KEY);
+  if (key < 0) return null;
+  const colon = skipBlank(buffer, key + KEY.length, 1);
+  const open = skipBlank(buffer, colon + 1, 1);
+  if (buffer[colon] !== COLON || buffer[open] !== OPEN) return null;
+  const before = skipBlank(buffer, key - 1, -1);
+  let depth = 0;
+  for (let at = open; at < buffer.length; at++) {
+    if (buffer[at] === OPEN) depth++;
+    else if (buffer[at] === CLOSE && --depth === 0) return { comma: buffer[before] === COMMA ? before : -1, close: at };
+  }
+  return null;
+}
+
+function skipBlank(buffer: Buffer, from: number, step: 1 | -1): number {
+  let at = from;
+  while (buffer[at] === 0x20 || buffer[at] === 0x09 || buffer[at] === 0x0a || buffer[at] === 0x0d) at += step;
+  return at;
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
