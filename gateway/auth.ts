@@ -1,0 +1,205 @@
+/** Who is calling. Keys are proved in memory; Postgres is asked once per unknown key and told us what was revoked. */
+import { timingSafeEqual } from 'node:crypto';
+import type { Sql } from '../db/connect.ts';
+import type { Limits } from './config.ts';
+import { type ApiError, apiError } from './errors.ts';
+import { findKey, KEYS_CHANNEL, type StoredKey } from './key-store.ts';
+import { keyHash, parseKey } from './keys.ts';
+import type { KeyLimits } from './ratelimit.ts';
+
+export type PrincipalKind = 'agent' | 'operator' | 'admin';
+
+/** A proven caller. */
+export interface Principal {
+  readonly kind: PrincipalKind;
+  readonly keyId: string;
+  /** `acct_…` of an agent, `op_…` of an operator, `admin`. */
+  readonly ownerId: string;
+  /** An agent's `fg_test_…` key. */
+  readonly test: boolean;
+  readonly limits: KeyLimits;
+}
+
+export interface KeyringOptions {
+  readonly sql: Sql;
+  readonly pepper: string;
+  readonly adminKey: string;
+  /** For keys that have no limits of their own. */
+  readonly limits: Pick<Limits, keyof KeyLimits>;
+  /** Monotonic milliseconds. */
+  now(): number;
+}
+
+interface Known {
+  readonly principal: Principal;
+  readonly readAtMs: number;
+}
+
+const KNOWN_MAX = 100_000;
+const UNKNOWN_MAX = 10_000;
+const UNKNOWN_MS = 5_000;
+/** A flood of well-formed wrong keys must not queue up before the ledger's own statements. */
+const LOOKUPS_MAX = 64;
+const POLL_MS = 2_000;
+/** Longer than a poll and the clock of a slow commit, so that polls overlap. */
+const POLL_WINDOW_MS = 10_000;
+/** Without news of revocations a key is believed for this long: money stays bounded by the leases. */
+const BELIEVED_WATCHED_MS = 300_000;
+const BELIEVED_ALONE_MS = 10_000;
+
+/** Every key that was shown lately. */
+export class Keyring {
+  readonly #options: KeyringOptions;
+  readonly #adminHash: Buffer;
+  readonly #known = new Map<string, Known>();
+  readonly #unknown = new Map<string, number>();
+  readonly #lookups = new Map<string, Promise<Principal | null>>();
+  #confirmedAtMs = Number.NEGATIVE_INFINITY;
+  #believedMs = BELIEVED_ALONE_MS;
+
+  constructor(options: KeyringOptions) {
+    this.#options = options;
+    this.#adminHash = Buffer.from(this.hash(options.adminKey));
+  }
+
+  /** What the database stores of a key. */
+  hash(key: string): string {
+    return keyHash(this.#options.pepper, key);
+  }
+
+  /**
+   * The caller behind an `Authorization` header; a promise only when the database must be asked.
+   * Throws `invalid_api_key`, the same for every wrong key, and `forbidden` for a right key of another kind.
+   */
+  authenticate(header: string | undefined, kind: PrincipalKind): Principal | Promise<Principal> {
+    const key = bearer(header);
+    const shape = parseKey(key);
+    if (shape === null) throw invalidKey();
+    const hash = this.hash(key);
+    if (shape.kind === 'adm') return permit(this.#admin(hash), kind);
+    const known = this.#known.get(hash);
+    if (known !== undefined && this.#believes(known)) return permit(known.principal, kind);
+    return this.#look(hash).then((principal) => permit(principal, kind));
+  }
+
+  /** Hears of revocations, by notification and, should that fail, by a poll. Returns how to stop. */
+  async watch(): Promise<() => Promise<void>> {
+    const { sql } = this.#options;
+    this.#believedMs = BELIEVED_WATCHED_MS;
+    const { unlisten } = await sql.listen(
+      KEYS_CHANNEL,
+      (id) => this.#forget(new Set([id])),
+      // What was revoked while nobody listened is not known: ask again for every key.
+      () => this.#known.clear(),
+    );
+    await this.#poll();
+    const timer = setInterval(() => void this.#poll(), POLL_MS);
+    timer.unref();
+    return async () => {
+      clearInterval(timer);
+      await unlisten();
+    };
+  }
+
+  #admin(hash: string): Principal | null {
+    if (!timingSafeEqual(Buffer.from(hash), this.#adminHash)) return null;
+    return { kind: 'admin', keyId: 'admin', ownerId: 'admin', test: false, limits: this.#options.limits };
+  }
+
+  #believes(known: Known): boolean {
+    return this.#options.now() - Math.max(known.readAtMs, this.#confirmedAtMs) < this.#believedMs;
+  }
+
+  /** One question per key at a time, and none for a key that was wrong a moment ago. */
+  #look(hash: string): Promise<Principal | null> {
+    const wrongUntilMs = this.#unknown.get(hash);
+    if (wrongUntilMs !== undefined && this.#options.now() < wrongUntilMs) return Promise.resolve(null);
+    let lookup = this.#lookups.get(hash);
+    if (lookup === undefined) {
+      if (this.#lookups.size >= LOOKUPS_MAX) throw busy();
+      lookup = this.#ask(hash).finally(() => this.#lookups.delete(hash));
+      this.#lookups.set(hash, lookup);
+    }
+    return lookup;
+  }
+
+  async #ask(hash: string): Promise<Principal | null> {
+    const readAtMs = this.#options.now();
+    const row = await findKey(this.#options.sql, hash).catch(() => {
+      throw apiError('ledger_unavailable', 'The database is away and this key is not known here yet: ask again.', {
+        retryAfterMs: 1_000,
+      });
+    });
+    if (row === undefined) {
+      remember(this.#unknown, hash, readAtMs + UNKNOWN_MS, UNKNOWN_MAX);
+      return null;
+    }
+    const principal = principalOf(row, this.#options.limits);
+    remember(this.#known, hash, { principal, readAtMs }, KNOWN_MAX);
+    return principal;
+  }
+
+  async #poll(): Promise<void> {
+    const startedAtMs = this.#options.now();
+    try {
+      const rows = await this.#options.sql<{ id: string }[]>`
+        select id from api_key where revoked_at > now() - ${POLL_WINDOW_MS} * interval '1 millisecond'`;
+      // After a gap the window does not reach back to the last answer.
+      if (startedAtMs - this.#confirmedAtMs > POLL_WINDOW_MS / 2) this.#known.clear();
+      else this.#forget(new Set(rows.map(({ id }) => id)));
+      this.#confirmedAtMs = startedAtMs;
+    } catch {
+      // The database is away: keys are believed until BELIEVED_WATCHED_MS have passed without an answer.
+    }
+  }
+
+  #forget(ids: ReadonlySet<string>): void {
+    if (ids.size === 0) return;
+    for (const [hash, { principal }] of this.#known) if (ids.has(principal.keyId)) this.#known.delete(hash);
+  }
+}
+
+function principalOf(row: StoredKey, defaults: KeyLimits): Principal {
+  return {
+    kind: row.kind === 'operator' ? 'operator' : 'agent',
+    keyId: row.id,
+    ownerId: row.ownerId,
+    test: row.kind === 'test',
+    limits: {
+      requestsPerMinute: row.requestsPerMinute ?? defaults.requestsPerMinute,
+      tokensPerMinute: row.tokensPerMinute ?? defaults.tokensPerMinute,
+      openStreams: row.openStreams ?? defaults.openStreams,
+    },
+  };
+}
+
+/** Adds to a map that forgets its oldest entry when full. */
+function remember<V>(map: Map<string, V>, key: string, value: V, max: number): void {
+  map.delete(key);
+  map.set(key, value);
+  if (map.size <= max) return;
+  for (const oldest of map.keys()) {
+    map.delete(oldest);
+    return;
+  }
+}
+
+function bearer(header: string | undefined): string {
+  return /^bearer +(\S+)$/i.exec(header ?? '')?.[1] ?? '';
+}
+
+function permit(principal: Principal | null, kind: PrincipalKind): Principal {
+  if (principal === null) throw invalidKey();
+  if (principal.kind === kind) return principal;
+  throw apiError('forbidden', `This needs the key of an ${kind}, and yours is the key of an ${principal.kind}.`);
+}
+
+function invalidKey(): ApiError {
+  return apiError('invalid_api_key', 'Send a valid key in the header `Authorization: Bearer fg_…`.', {
+    headers: { 'www-authenticate': 'Bearer' },
+  });
+}
+
+function busy(): ApiError {
+  return apiError('overloaded', 'Too many unknown keys are being looked up: ask again.', { retryAfterMs: 1_000 });
+}
