@@ -31,5 +31,5 @@ export interface OutboundCall {
   resume(): void;
 }
 
-/** Sends one request. The sink is never called before this returned. */
+/** Sends one request. The sink may be called before this has returned. */
 export type Outbound = (request: OutboundRequest, sink: OutboundSink) => OutboundCall;
