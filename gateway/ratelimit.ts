@@ -68,12 +68,12 @@ interface KeyState {
 /** The limits of all keys that this instance serves. */
 export class RateLimiter {
   readonly #keys = new Map<string, KeyState>();
-  readonly #clock: { now(): number };
+  readonly #nowMs: () => number;
   #sweep: Iterator<[string, KeyState]> = this.#keys.entries();
 
-  /** `clock.now()` is monotonic, in milliseconds. */
-  constructor(clock: { now(): number }) {
-    this.#clock = clock;
+  /** `nowMs` is monotonic. */
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
   }
 
   /** Keys in memory: those with a call open, or one in the last minute or so. */
@@ -83,7 +83,7 @@ export class RateLimiter {
 
   /** Takes what the call may need, all of it or nothing. */
   admit(keyId: string, limits: KeyLimits, demand: Demand): Admitted | Limited {
-    const nowMs = this.#clock.now();
+    const nowMs = this.#nowMs();
     const key = this.#keys.get(keyId) ?? this.#add(keyId, nowMs);
     drain(key, limits, nowMs);
     const refused = refusal(key, limits, demand);
