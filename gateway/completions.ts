@@ -1,7 +1,7 @@
 /** The story of one call: authenticate, parse, quote, hold, route and dispatch, relay, capture. */
 import type { Hold } from '../payments/holds.ts';
 import { affordableCompletionTokens, type Price, quote } from '../payments/prices.ts';
-import { dispatch, type Dispatched } from '../router/dispatch.ts';
+import { type Dispatched, dispatch } from '../router/dispatch.ts';
 import type { Principal } from './auth.ts';
 import { Call } from './call.ts';
 import { type ApiError, apiError, errorBody, errorHeaders } from './errors.ts';
@@ -22,7 +22,8 @@ export const inferencePaths = {
 export async function serveCall(gateway: Gateway, exchange: Exchange, kind: RequestKind): Promise<void> {
   const call = new Call(gateway, kind, exchange.control);
   try {
-    if (!gateway.accepting) throw apiError('overloaded', 'This gateway is shutting down: ask again.', { retryAfterMs: 1_000 });
+    if (!gateway.accepting)
+      throw apiError('overloaded', 'This gateway is shutting down: ask again.', { retryAfterMs: 1_000 });
     const principal = await gateway.keyring.authenticate(exchange.header('authorization'), 'agent');
     requireJson(exchange);
     const request = parseInference(kind, await exchange.body(), gateway.platform.config.limits);
@@ -129,7 +130,8 @@ async function holdWorstCase(gateway: Gateway, call: Call): Promise<{ hold: Hold
 /** The longest answer that any worker of the model can give; refused at once where there is none. */
 function contextLength(gateway: Gateway, model: string): number {
   const pool = gateway.router.fleet.pool(model);
-  if (pool.length === 0) throw apiError('no_worker', 'No worker serves this model now: ask again.', { retryAfterMs: 5_000 });
+  if (pool.length === 0)
+    throw apiError('no_worker', 'No worker serves this model now: ask again.', { retryAfterMs: 5_000 });
   return pool.reduce((longest, worker) => Math.max(longest, worker.contextOf(model)), 0);
 }
 
@@ -165,10 +167,10 @@ async function withinLimits(
   const admission = gateway.rateLimiter.admit(principal.keyId, principal.limits, { tokens, stream: request.stream });
   call.rateLimitHeaders = admission.headers;
   if (!admission.ok) {
-    throw apiError('rate_limited', `This key's own limit of ${admission.which} is used up: slow down.`, {
-      retryAfterMs: admission.retryAfterMs,
-      headers: admission.headers,
-    });
+    const { which, retryAfterMs, headers } = admission;
+    throw retryAfterMs === null
+      ? apiError('rate_limited', `This call alone is above this key's own limit of ${which} per minute.`, { headers })
+      : apiError('rate_limited', `This key's own limit of ${which} is used up: slow down.`, { headers, retryAfterMs });
   }
   try {
     await work();

@@ -1,6 +1,6 @@
 /** The environment, read once and all mistakes reported together; and the named limits. The only reader of process.env. */
 import { z } from 'zod';
-import { defaultRequestLimits } from './request-fields.ts';
+import { defaultRequestLimits } from './request-checks.ts';
 
 /** Every limit that a caller can meet. README.md shows this table. */
 export const limits = {

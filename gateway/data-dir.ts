@@ -14,7 +14,7 @@ export async function loadAdminKey(dataDir: string): Promise<string> {
   const file = join(dataDir, 'admin-key');
   const known = await readFile(file, 'utf8').catch(() => null);
   if (known !== null) return known.trim();
-  const key = mintKey('admin', randomBytes);
+  const key = mintKey('adm', randomBytes);
   await mkdir(dataDir, { recursive: true });
   await writeFile(file, `${key}\n`, { mode: 0o600, flag: 'wx' });
   return key;

@@ -2,7 +2,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type HttpBindings, getRequestListener } from '@hono/node-server';
+import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { Context } from 'hono';
 import { pino } from 'pino';
@@ -17,12 +17,12 @@ import type { Config } from './config.ts';
 import { loadAdminKey, removeWhereabouts, writeWhereabouts } from './data-dir.ts';
 import { Draining } from './exchange.ts';
 import { NodeExchange, repeatsAuthorization } from './exchange-node.ts';
+import { openFleet } from './fleet.ts';
 import { createMetrics } from './metrics.ts';
 import { OperatorShares } from './operator-shares.ts';
 import { createOutbound } from './outbound-node.ts';
 import type { Gateway, Log, Platform } from './platform.ts';
 import { RateLimiter } from './ratelimit.ts';
-import { openFleet } from './fleet.ts';
 import { loadSecrets } from './secrets.ts';
 import { PromptRatios } from './usage.ts';
 
@@ -60,7 +60,12 @@ async function start(
   undo.unshift(() => platform.database.close());
   const adminKey = config.adminKey ?? (await loadAdminKey(config.dataDir));
   const gateway = await assemble(platform, adminKey, undo);
-  const server = createServer({ headersTimeout: config.limits.headMs, requestTimeout: 0, keepAliveTimeout: 65_000, connectionsCheckingInterval: 1_000 });
+  const server = createServer({
+    headersTimeout: config.limits.headMs,
+    requestTimeout: 0,
+    keepAliveTimeout: 65_000,
+    connectionsCheckingInterval: 1_000,
+  });
   server.on('request', getRequestListener(createApp(gateway, transportOf(config)).fetch));
   server.on('connection', (socket) => socket.setNoDelay(true));
   const url = await listen(server, config);
@@ -84,15 +89,27 @@ async function start(
 async function assemble(platform: Platform, adminKey: string, undo: (() => Promise<unknown>)[]): Promise<Gateway> {
   const { config, database, log } = platform;
   const secrets = await loadSecrets(database.sql);
-  const ledger = await openInstance({ sql: database.sql, dataDir: config.dataDir, ack: config.ack, log, now: platform.now });
+  const ledger = await openInstance({
+    sql: database.sql,
+    dataDir: config.dataDir,
+    ack: config.ack,
+    log,
+    now: platform.now,
+  });
   undo.unshift(() => ledger.close());
-  const prices = await PriceList.open(database.sql);
-  undo.unshift(() => prices.close());
-  const keyring = await Keyring.open({ sql: database.sql, pepper: secrets.pepper, adminKey, limits: config.limits, now: platform.now });
-  undo.unshift(() => keyring.close());
+  const prices = new PriceList();
+  undo.unshift(await prices.follow(database.sql));
+  const keyring = new Keyring({
+    sql: database.sql,
+    pepper: secrets.pepper,
+    adminKey,
+    limits: config.limits,
+    now: platform.now,
+  });
+  undo.unshift(await keyring.watch());
   const outbound = createOutbound({ allowPrivate: config.allowPrivateWorkers, connectMs: config.limits.connectMs });
   undo.unshift(() => outbound.close());
-  const fleet = await openFleet(platform, outbound.send);
+  const fleet = await openFleet(platform, outbound.outbound);
   undo.unshift(() => fleet.close());
   const gateway: Gateway = {
     platform,
@@ -101,7 +118,7 @@ async function assemble(platform: Platform, adminKey: string, undo: (() => Promi
     ledger,
     router: fleet.router,
     registry: fleet.registry,
-    rateLimiter: new RateLimiter({ now: platform.now }),
+    rateLimiter: new RateLimiter(platform.now),
     metrics: createMetrics(),
     promptRatios: new PromptRatios(),
     operatorShares: new OperatorShares(database),
