@@ -1,0 +1,73 @@
+import { expect, test } from 'vitest';
+import { type ClosedCall, createMetrics, type Readings } from './metrics.ts';
+
+const call: ClosedCall = {
+  endpoint: 'chat',
+  model: 'tiny',
+  outcome: 'complete',
+  streamed: true,
+  promptTokens: 10,
+  completionTokens: 5,
+  chargedNanousd: 1_500n,
+  overheadMs: 0.2,
+  ttftMs: 20,
+  totalMs: 60,
+};
+
+const quiet: Readings = {
+  holdsOpen: 0,
+  heldNanousd: 0n,
+  workersByState: new Map(),
+  settlePending: 0,
+  settleLagMs: 0,
+  ledgerHealthy: true,
+};
+
+test('a complete stream shows in every family under the names of OpenTelemetry', async () => {
+  const metrics = createMetrics();
+  metrics.callClosed(call);
+  const lines = (await metrics.render(quiet)).split('\n');
+  const labels = 'gen_ai_operation_name="chat",gen_ai_request_model="tiny"';
+  for (const line of [
+    `gen_ai_server_request_duration_seconds_sum{${labels}} 0.06`,
+    `gen_ai_server_time_to_first_token_seconds_sum{${labels}} 0.02`,
+    `gen_ai_server_time_per_output_token_seconds_sum{${labels}} 0.01`,
+    `gen_ai_client_token_usage_sum{${labels},gen_ai_token_type="input"} 10`,
+    `gen_ai_client_token_usage_sum{${labels},gen_ai_token_type="output"} 5`,
+    'faregate_overhead_seconds_count 1',
+    'faregate_calls_total{outcome="complete"} 1',
+    'faregate_charged_nanousd_total 1500',
+  ]) {
+    expect(lines).toContain(line);
+  }
+});
+
+test('a failed call counts by its outcome and adds no time to first token that never was', async () => {
+  const metrics = createMetrics();
+  metrics.callClosed({ ...call, outcome: 'failed', ttftMs: null, completionTokens: 0, chargedNanousd: 0n });
+  metrics.refused('worker_failed');
+  const text = await metrics.render(quiet);
+  expect(text).toContain('faregate_calls_total{outcome="failed"} 1');
+  expect(text).toContain('faregate_errors_total{code="worker_failed"} 1');
+  expect(text).toContain('error_type="failed"');
+  expect(text).not.toMatch(/^gen_ai_server_time_to_first_token_seconds_count/m);
+});
+
+test('gauges say what is true at the moment of asking, and a state without workers goes away', async () => {
+  const metrics = createMetrics();
+  const busy = { ...quiet, holdsOpen: 3, heldNanousd: 42n, settlePending: 7, settleLagMs: 1_500, ledgerHealthy: false };
+  const before = await metrics.render({ ...busy, workersByState: new Map([['active', 2]]) });
+  for (const line of [
+    'faregate_holds_open 3',
+    'faregate_held_nanousd 42',
+    'faregate_settle_pending 7',
+    'faregate_settle_lag_seconds 1.5',
+    'faregate_ledger_healthy 0',
+    'faregate_workers{state="active"} 2',
+  ]) {
+    expect(before.split('\n')).toContain(line);
+  }
+  const after = await metrics.render({ ...quiet, workersByState: new Map([['draining', 2]]) });
+  expect(after).toContain('faregate_workers{state="draining"} 2');
+  expect(after).not.toContain('state="active"');
+});
