@@ -185,6 +185,7 @@ export class Attempt implements OutboundSink {
     if (hasContent) {
       this.times.firstContentAt = this.#fleet.now();
       this.#reservation.firstContent(this.times.firstContentAt - this.times.dispatchedAt);
+      this.#reservation.worker.lastGoodAtMs = this.times.firstContentAt;
     }
     this.#tail = new StreamTail({
       pause: () => this.#pause(),

@@ -42,10 +42,24 @@ export type StatusVerdict =
   | { readonly kind: 'refused'; readonly status: RefusalStatus }
   | { readonly kind: 'fault'; readonly reason: FaultReason };
 
+/** What an operator can do about a fault, where that is clear. */
+const ADVICE: { readonly [reason in FaultReason]?: string } = {
+  connect: 'Is the server running, and is its url reachable from the gateway?',
+  credentials: "Register the worker again with engine_key set to the engine's --api-key.",
+  not_found: 'Does the engine serve this model under this name, and this kind of call?',
+  other_model: 'Register the model by the first name of --served-model-name.',
+  abort_finish: 'The engine was paused or stopped: drain the worker before that.',
+};
+
 const MAX_MESSAGE_CHARACTERS = 2000;
 
 export function fault(reason: FaultReason, detail: string): Fault {
   return { reason, detail: sanitise(detail) };
+}
+
+/** A fault as its operator should read it: what happened, and what to do. */
+export function explain({ reason, detail }: Fault): string {
+  return [`${reason}: ${detail}`, ADVICE[reason]].filter(Boolean).join(' ');
 }
 
 /** Judges a status that is not 200; `inStream` for the code of an error event. */

@@ -1,5 +1,5 @@
 /** Every worker that this gateway knows, by id and by model. */
-import type { Fault } from './fault.ts';
+import { explain, type Fault } from './fault.ts';
 import { Worker, type WorkerRecord, type WorkerState } from './worker.ts';
 
 /** What a fleet needs from outside; `now` is a monotonic clock in milliseconds, `random` uniform in [0, 1). */
@@ -82,7 +82,7 @@ export class Fleet {
 
   /** Counts what a worker did wrong. A full one only rests a moment; one that refuses our key serves no more until it is mended. */
   blame(worker: Worker, fault: Fault): void {
-    worker.complain(fault.detail);
+    worker.complain(explain(fault));
     if (fault.reason === 'load') worker.saturate(this.now());
     else if (fault.reason === 'credentials') this.mark(worker, 'quarantined');
     else worker.breaker.fault(this.now());

@@ -39,6 +39,7 @@ export class StreamTail implements StreamSource {
   #subscriber: StreamSubscriber | null = null;
   #waiting: StreamEvent[] = [];
   #outcome: StreamOutcome | null = null;
+  #pausedBySubscriber = false;
 
   constructor(control: TailControl) {
     this.#control = control;
@@ -65,14 +66,16 @@ export class StreamTail implements StreamSource {
     const outcome = this.#outcome;
     if (waiting.length > 0) subscriber.onEvents(waiting);
     if (outcome !== null) subscriber.onEnd(outcome);
-    else if (waiting.length > 0 && this.#outcome === null) this.#control.resume();
+    else if (waiting.length > 0 && !this.#pausedBySubscriber) this.#control.resume();
   }
 
   pause(): void {
+    this.#pausedBySubscriber = true;
     this.#control.pause();
   }
 
   resume(): void {
+    this.#pausedBySubscriber = false;
     this.#control.resume();
   }
 

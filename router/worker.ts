@@ -1,6 +1,5 @@
 /** One registered endpoint that can serve a call: what was declared about it, and what this gateway has learned. */
 import { Breaker } from './breaker.ts';
-import { sanitise } from './fault.ts';
 import { LearnedTimes, type Prediction } from './predict.ts';
 
 /** Life of a worker; `degraded` is the outside name of an open or half-open breaker and is never stored. */
@@ -35,7 +34,7 @@ export class Worker {
   inFlight = 0;
   /** The last thing that went wrong, sanitised, for the operator; null after a good answer. */
   lastError: string | null = null;
-  /** When it last gave a good answer (monotonic ms). */
+  /** When it last gave content or a good answer (monotonic ms). */
   lastGoodAtMs: number | null = null;
   #lifecycle: WorkerState;
   #goodAnswers = 0;
@@ -86,9 +85,9 @@ export class Worker {
     return this.#lifecycle === 'probation' && this.#goodAnswers >= PROBATION_GOOD_ANSWERS && this.mark('active');
   }
 
-  /** Remembers what went wrong, for the operator to see. */
+  /** Remembers what went wrong, for the operator to see; sanitised text. */
   complain(detail: string): void {
-    this.lastError = sanitise(detail);
+    this.lastError = detail;
   }
 
   saturate(nowMs: number): void {
