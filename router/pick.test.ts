@@ -1,0 +1,260 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { fault } from './fault.ts';
+import { Fleet } from './fleet.ts';
+import { type Need, pick, type Refusal } from './pick.ts';
+import type { Reservation, Worker, WorkerRecord } from './worker.ts';
+
+function record(id: string, more: Partial<WorkerRecord> = {}): WorkerRecord {
+  return {
+    id,
+    operator: `op_${id}`,
+    url: `http://${id}`,
+    engineKey: null,
+    models: [{ id: 'tiny', contextLength: 8192 }],
+    country: 'NO',
+    region: 'north',
+    slots: 4,
+    state: 'active',
+    ...more,
+  };
+}
+
+/** A fleet on a clock and dice of the test's own. */
+function fleetOf(records: readonly WorkerRecord[]) {
+  const clock = { nowMs: 0 };
+  let seed = 1;
+  const random = () => {
+    seed = (seed * 48_271) % 2_147_483_647;
+    return seed / 2_147_483_647;
+  };
+  const fleet = new Fleet({ now: () => clock.nowMs, random });
+  for (const one of records) fleet.upsert(one);
+  return { fleet, clock };
+}
+
+const need: Need = { model: 'tiny', tokensMax: 100, promptTokens: 10, sequences: 1, exclude: new Set() };
+
+function reserve(fleet: Fleet, more: Partial<Need> = {}): Reservation {
+  const picked = pick(fleet, { ...need, ...more });
+  if (picked.kind === 'refusal') throw new Error(picked.constraint);
+  return picked;
+}
+
+function refusal(fleet: Fleet, more: Partial<Need> = {}): Refusal {
+  const picked = pick(fleet, { ...need, ...more });
+  if (picked.kind === 'reservation') throw new Error('somebody serves it');
+  return picked;
+}
+
+const idOf = (reservation: Reservation) => reservation.worker.record.id;
+
+function workerOf(fleet: Fleet, id: string): Worker {
+  const worker = fleet.get(id);
+  if (worker === undefined) throw new Error(`no ${id}`);
+  return worker;
+}
+
+function eject(fleet: Fleet, id: string): void {
+  for (let faults = 0; faults < 5; faults += 1) fleet.blame(workerOf(fleet, id), fault('http_error', 'HTTP 500'));
+}
+
+test('the constraint that left nobody is named', () => {
+  const { fleet } = fleetOf([record('a'), record('b', { country: 'DE' })]);
+  expect(refusal(fleet, { model: 'other' })).toMatchObject({ code: 'no_worker', constraint: 'model' });
+  expect(refusal(fleet, { operators: new Set(['op_x']) })).toMatchObject({ code: 'no_worker', constraint: 'operator' });
+  expect(refusal(fleet, { countries: new Set(['FR']) })).toMatchObject({
+    code: 'region_unavailable',
+    constraint: 'country',
+  });
+  expect(refusal(fleet, { exclude: new Set(['a', 'b']) })).toMatchObject({ code: 'no_worker', constraint: 'tried' });
+});
+
+test.each(['verifying', 'quarantined', 'draining'] as const)('a worker that is %s gets no call', (state) => {
+  const { fleet } = fleetOf([record('a', { state })]);
+  expect(refusal(fleet)).toMatchObject({ code: 'no_worker', constraint: 'state' });
+});
+
+test('no call ever leaves its allowed countries and operators, whatever was tried before', () => {
+  const worker = fc.record({ country: fc.constantFrom('NO', 'DE', 'US'), operator: fc.constantFrom('op_1', 'op_2') });
+  fc.assert(
+    fc.property(
+      fc.array(worker, { minLength: 1, maxLength: 8 }),
+      fc.uniqueArray(fc.constantFrom('NO', 'DE', 'US')),
+      fc.uniqueArray(fc.constantFrom('op_1', 'op_2')),
+      fc.uniqueArray(fc.nat(7)),
+      (workers, countries, operators, tried) => {
+        const { fleet } = fleetOf(workers.map((one, index) => record(`w${index}`, one)));
+        const exclude = new Set(tried.map((index) => `w${index}`));
+        const asked = { ...need, countries: new Set(countries), operators: new Set(operators), exclude };
+        const picked = pick(fleet, asked);
+        if (picked.kind === 'refusal') return;
+        expect(countries).toContain(picked.worker.record.country);
+        expect(operators).toContain(picked.worker.record.operator);
+        expect(exclude).not.toContain(picked.worker.record.id);
+      },
+    ),
+  );
+});
+
+test('a worker too short for the call is passed over, but a bound that fits nobody goes to the longest', () => {
+  const { fleet } = fleetOf([
+    record('short', { models: [{ id: 'tiny', contextLength: 1024 }] }),
+    record('long', { models: [{ id: 'tiny', contextLength: 4096 }] }),
+  ]);
+  expect(idOf(reserve(fleet, { tokensMax: 2000 }))).toBe('long');
+  expect(idOf(reserve(fleet, { tokensMax: 9000 }))).toBe('long');
+});
+
+test('the near one of two equal workers is taken until its load outweighs the distance', () => {
+  const { fleet } = fleetOf([record('near'), record('far')]);
+  for (const [id, rttMs] of [
+    ['near', 20],
+    ['far', 200],
+  ] as const) {
+    const { times } = workerOf(fleet, id);
+    times.rttMs = rttMs;
+    times.firstContentMs = 100;
+  }
+  const held = Array.from({ length: 16 }, () => idOf(reserve(fleet)));
+  expect(held.slice(0, 7)).toEqual(Array(7).fill('near')); // 20 + 100 * (1 + 7 / 4) < 200 + 100
+  expect(held).toContain('far');
+});
+
+test('a hundred arrivals of one turn are spread over equal workers', () => {
+  const { fleet } = fleetOf(Array.from({ length: 10 }, (_, index) => record(`w${index}`, { slots: 32 })));
+  for (let arrival = 0; arrival < 100; arrival += 1) reserve(fleet);
+  expect(Math.max(...fleet.all().map(({ inFlight }) => inFlight))).toBeLessThanOrEqual(13);
+});
+
+test('after any mix of reserving and releasing, released twice or not, every count is exactly 0', () => {
+  fc.assert(
+    fc.property(fc.array(fc.record({ sequences: fc.integer({ min: 1, max: 4 }), twice: fc.boolean() })), (calls) => {
+      const { fleet } = fleetOf([record('a'), record('b')]);
+      const held = calls.flatMap(({ sequences, twice }) => {
+        const picked = pick(fleet, { ...need, sequences });
+        return picked.kind === 'refusal' ? [] : [{ picked, twice }];
+      });
+      for (const { picked, twice } of held) {
+        picked.release();
+        if (twice) picked.release();
+      }
+      expect(fleet.all().map(({ inFlight }) => inFlight)).toEqual([0, 0]);
+    }),
+  );
+});
+
+test('a worker that fails fast does not look fast', () => {
+  const { fleet } = fleetOf([record('good'), record('bad')]);
+  const chosen: string[] = [];
+  for (let call = 0; call < 400; call += 1) {
+    const reservation = reserve(fleet);
+    chosen.push(idOf(reservation));
+    if (idOf(reservation) === 'bad') {
+      reservation.failed(1);
+      fleet.blame(reservation.worker, fault('http_error', 'HTTP 500'));
+    } else {
+      reservation.firstContent(100);
+      fleet.good(reservation.worker);
+    }
+    reservation.release();
+  }
+  expect(chosen.filter((id) => id === 'bad').length).toBeLessThanOrEqual(5);
+});
+
+test('a full pool says so, with a time to ask again; more slots take more', () => {
+  const { fleet } = fleetOf([record('a', { slots: 1 })]);
+  for (let call = 0; call < 8; call += 1) reserve(fleet);
+  expect(refusal(fleet)).toMatchObject({ code: 'overloaded', constraint: 'load', retryAfterMs: expect.any(Number) });
+  const { fleet: wide } = fleetOf([record('a', { slots: 2 })]);
+  for (let call = 0; call < 16; call += 1) reserve(wide);
+  expect(refusal(wide).code).toBe('overloaded');
+});
+
+test('a call of many sequences fits an idle worker, however few its slots', () => {
+  const { fleet } = fleetOf([record('a', { slots: 1 })]);
+  expect(reserve(fleet, { sequences: 16 }).worker.inFlight).toBe(16);
+});
+
+test('a worker that said it is full rests for a second and is not blamed', () => {
+  const { fleet, clock } = fleetOf([record('a')]);
+  for (let times = 0; times < 50; times += 1) fleet.blame(workerOf(fleet, 'a'), fault('load', 'HTTP 503'));
+  expect(refusal(fleet)).toMatchObject({ code: 'overloaded', retryAfterMs: 1000 });
+  clock.nowMs += 1000;
+  expect(workerOf(fleet, 'a').state(clock.nowMs)).toBe('active');
+  expect(idOf(reserve(fleet))).toBe('a');
+});
+
+test('an ejected worker is degraded and gets nothing, then one trial, then its share again', () => {
+  const { fleet, clock } = fleetOf([record('a'), record('b')]);
+  eject(fleet, 'a');
+  expect(workerOf(fleet, 'a').state(0)).toBe('degraded');
+  for (let call = 0; call < 10; call += 1) expect(idOf(reserve(fleet))).toBe('b');
+  expect(refusal(fleet, { exclude: new Set(['b']) })).toMatchObject({ constraint: 'ejected', retryAfterMs: 10_000 });
+  clock.nowMs = 10_000;
+  const trial = reserve(fleet, { exclude: new Set(['b']) });
+  expect(refusal(fleet, { exclude: new Set(['b']) }).constraint).toBe('ejected');
+  fleet.good(trial.worker);
+  trial.release();
+  expect(workerOf(fleet, 'a').state(clock.nowMs)).toBe('active');
+});
+
+test('when more than half of a pool is ejected, breakers are overruled: a bad worker beats none', () => {
+  const { fleet } = fleetOf([record('a'), record('b'), record('c')]);
+  eject(fleet, 'a');
+  eject(fleet, 'b');
+  const chosen = new Set(Array.from({ length: 12 }, () => idOf(reserve(fleet))));
+  expect([...chosen].sort()).toEqual(['a', 'b', 'c']);
+  const { fleet: single } = fleetOf([record('only')]);
+  eject(single, 'only');
+  expect(idOf(reserve(single))).toBe('only');
+});
+
+test('a retry prefers an operator that was not tried, then a worker that was not', () => {
+  const { fleet } = fleetOf([record('a', { operator: 'op_1' }), record('b', { operator: 'op_1' }), record('c')]);
+  const tried = [{ worker: 'a', operator: 'op_1' }];
+  for (let call = 0; call < 5; call += 1) expect(idOf(reserve(fleet, { tried }))).toBe('c');
+  expect(idOf(reserve(fleet, { tried, exclude: new Set(['c']) }))).toBe('b');
+  expect(idOf(reserve(fleet, { tried, exclude: new Set(['b', 'c']) }))).toBe('a');
+});
+
+test('a worker never seen is taken for an average one', () => {
+  const { fleet } = fleetOf([record('fast'), record('slow'), record('new')]);
+  workerOf(fleet, 'fast').times.firstContentMs = 50;
+  workerOf(fleet, 'slow').times.firstContentMs = 5000;
+  expect(idOf(reserve(fleet))).toBe('fast');
+  expect(idOf(reserve(fleet, { exclude: new Set(['fast']) }))).toBe('new');
+});
+
+test('five good answers end the probation, and the change is told', () => {
+  const told: string[] = [];
+  const fleet = new Fleet({ now: () => 0, random: () => 0, onState: (_, state) => told.push(state) });
+  const worker = fleet.upsert(record('a', { state: 'probation' }));
+  for (let answers = 0; answers < 4; answers += 1) fleet.good(worker);
+  expect(worker.lifecycle).toBe('probation');
+  fleet.good(worker);
+  fleet.good(worker);
+  expect(told).toEqual(['active']);
+});
+
+test('a removed worker gets no more calls; those running there still give their places back', () => {
+  const { fleet } = fleetOf([record('a')]);
+  const running = reserve(fleet);
+  fleet.remove('a');
+  expect(refusal(fleet).constraint).toBe('model');
+  expect(fleet.models()).toEqual([]);
+  running.release();
+  expect(running.worker.inFlight).toBe(0);
+});
+
+test('a changed record keeps what was learned; another address is another machine', () => {
+  const { fleet } = fleetOf([record('a')]);
+  workerOf(fleet, 'a').times.firstContentMs = 77;
+  expect(fleet.upsert(record('a', { slots: 9 })).times.firstContentMs).toBe(77);
+  expect(fleet.upsert(record('a', { url: 'http://elsewhere' })).times.firstContentMs).toBe(null);
+});
+
+test('models are listed with their longest context', () => {
+  const { fleet } = fleetOf([record('a'), record('b', { models: [{ id: 'tiny', contextLength: 9000 }] })]);
+  expect(fleet.models()).toEqual([{ id: 'tiny', contextLength: 9000, workers: 2 }]);
+});
