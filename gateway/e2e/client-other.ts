@@ -72,10 +72,9 @@ async function read(stream: AsyncIterable<OpenAI.Completion>) {
 function declareEmbeddings(face: Face, target: () => ClientTarget) {
   describe('embeddings with the stock client', () => {
     const embed = async (input: string | string[] | number[], encoding_format?: 'float' | 'base64') => {
-      const { baseURL, apiKey, embedding } = target();
-      if (embedding === undefined) expect.fail('the target names no embedding model');
+      const { embedding, ...rest } = target();
+      const openai = clientOf({ ...rest, ...embedding });
       const format = encoding_format === undefined ? {} : { encoding_format };
-      const openai = clientOf({ apiKey, baseURL: embedding.baseURL ?? baseURL });
       return openai.embeddings.create({ model: embedding.model, input, ...format });
     };
 

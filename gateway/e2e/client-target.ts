@@ -11,7 +11,7 @@ export interface ClientTarget {
   /** Tokens that the model's context holds. */
   readonly contextLength: number;
   /** An embedding model, and where it is when elsewhere. */
-  readonly embedding?: { readonly model: string; readonly baseURL?: string };
+  readonly embedding: { readonly model: string; readonly baseURL?: string; readonly apiKey?: string };
   /** Addresses of the engines that do the work, whose `/metrics` tell what still runs. */
   readonly engines: readonly string[];
   /** Key of an account without money. Gateway only. */
