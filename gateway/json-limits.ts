@@ -1,8 +1,22 @@
-import { Buffer } from 'node:buffer';
+import type { Buffer } from 'node:buffer';
 import { apiError } from './errors.ts';
+
+/** One member of the outermost object, as it stands in the body. */
+export interface JsonMember {
+  readonly name: string;
+  /** Where its text begins, at the name's quote, and ends, before the comma or brace. */
+  readonly start: number;
+  readonly end: number;
+  /** Bytes that printing its value indented by four would add at most. */
+  readonly padding: number;
+}
 
 /** Bytewise steps inside a string before the search for its end is left to the runtime's own, which skips long texts at memory speed. */
 const NEAR_BYTES = 64;
+
+const INDENT = 4;
+/** A line break, and a blank after the colon. */
+const LINE_BYTES = 2;
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
@@ -12,27 +26,52 @@ const CLOSE = 0x7d; // `}`, and `]` with the case bit set
 const CASE_BIT = 0x20;
 
 /**
- * Refuses a JSON body that nests deeper than `depth` or holds more than `nodes` values, before anything is parsed: one scan that
- * keeps nothing. Values are counted as 1 + commas + containers, so an empty container counts twice. What is not JSON may
- * pass; the parser refuses it. Throws `invalid_request`.
+ * Looks over a JSON body before anything is parsed, in one scan: refuses one that nests deeper than `depth` or holds more than `nodes`
+ * values, with `invalid_request`, and answers the members of the outermost object in their order, repeated names too. Values are
+ * counted as 1 + commas + containers, so an empty container counts twice. Of what is not JSON the answer means nothing; the
+ * parser refuses it.
  */
-export function checkJsonLimits(body: Uint8Array, depth: number, nodes: number): void {
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-  const end = bytes.length;
+export function scanJson(bytes: Buffer, depth: number, nodes: number): JsonMember[] {
+  const members: JsonMember[] = [];
   let open = 0;
   let seen = 1;
-  for (let at = 0; at < end; at++) {
+  let padding = 0;
+  let name = '';
+  let start = 0;
+  for (let at = 0; at < bytes.length; at++) {
     const byte = bytes[at] ?? 0;
     if (byte === QUOTE) {
-      at = stringEnd(bytes, at + 1);
-    } else if (byte === COMMA) {
-      if (++seen > nodes) throw tooManyNodes(nodes);
-    } else if ((byte | CASE_BIT) === OPEN) {
-      if (++open > depth) throw tooDeep(depth);
-      if (++seen > nodes) throw tooManyNodes(nodes);
-    } else if ((byte | CASE_BIT) === CLOSE) {
-      open--;
+      const from = at;
+      at = stringEnd(bytes, from + 1);
+      if (open === 1 && start === 0) {
+        start = from;
+        name = memberName(bytes, from + 1, at);
+      }
+      continue;
     }
+    const opens = (byte | CASE_BIT) === OPEN;
+    const closes = (byte | CASE_BIT) === CLOSE;
+    if (!opens && !closes && byte !== COMMA) continue;
+    if (!closes && ++seen > nodes) throw tooManyNodes(nodes);
+    if (opens && ++open > depth) throw tooDeep(depth);
+    if (open > 1) padding += INDENT * open + LINE_BYTES;
+    else if (start > 0) {
+      members.push({ name, start, end: at, padding });
+      start = 0;
+      padding = 0;
+    }
+    if (closes) open--;
+  }
+  return members;
+}
+
+function memberName(bytes: Buffer, start: number, end: number): string {
+  const raw = bytes.toString('utf8', start, end);
+  if (!raw.includes('\\')) return raw;
+  try {
+    return String(JSON.parse(`"${raw}"`));
+  } catch {
+    return raw;
   }
 }
 

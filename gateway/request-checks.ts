@@ -1,4 +1,3 @@
-import { Buffer } from 'node:buffer';
 import { apiError } from './errors.ts';
 
 /** Caps on one request. All are the host's to change; the defaults suit a public gateway. */
@@ -44,8 +43,8 @@ export const defaultRequestLimits: RequestLimits = {
 
 export type JsonObject = Record<string, unknown>;
 
-/** Throws `invalid_request` with `param` when a value would cost more than the limits allow, or is not of the type that they count. */
-export type FieldCheck = (value: unknown, param: string, limits: RequestLimits) => void;
+/** Throws `invalid_request` with `param` when a value would cost more than the limits allow, or is not of the type that they count; `bytes` is its size as JSON. */
+export type FieldCheck = (value: unknown, param: string, limits: RequestLimits, bytes: number) => void;
 
 /** A 400 that names the field at fault; `problem` continues a sentence that begins with its name. */
 export function invalidField(param: string, problem: string): Error {
@@ -91,11 +90,6 @@ export function positiveInteger(value: unknown, param: string): void {
   integerWithin(value, param, 1, Number.MAX_SAFE_INTEGER);
 }
 
-/** JavaScript would round a larger seed, and the caller would get the answer of another one. */
-export function safeInteger(value: unknown, param: string): void {
-  integerWithin(value, param, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
-}
-
 export function streamOptions(value: unknown, param: string): void {
   const options = object(value, param);
   for (const name of ['include_usage', 'continuous_usage_stats']) {
@@ -128,15 +122,14 @@ export function toolList(value: unknown, param: string, limits: RequestLimits): 
   });
 }
 
-export function schemaWithin(value: JsonObject, param: string, limits: RequestLimits): void {
-  if (Buffer.byteLength(JSON.stringify(value)) > limits.schemaBytes) {
-    throw invalidField(param, `takes at most ${limits.schemaBytes} bytes of JSON`);
-  }
+export function schema(value: unknown, param: string, limits: RequestLimits, bytes: number): void {
+  object(value, param);
+  if (bytes > limits.schemaBytes) throw invalidField(param, `takes at most ${limits.schemaBytes} bytes of JSON`);
 }
 
-export function structuredOutputs(value: unknown, param: string, limits: RequestLimits): void {
+export function structuredOutputs(value: unknown, param: string, limits: RequestLimits, bytes: number): void {
+  schema(value, param, limits, bytes);
   const outputs = object(value, param);
-  schemaWithin(outputs, param, limits);
   for (const name of ['regex', 'whitespace_pattern']) {
     const pattern = outputs[name];
     if (typeof pattern === 'string' && pattern.length > limits.regexLength) {

@@ -1,6 +1,7 @@
+import { Buffer } from 'node:buffer';
 import { apiError } from './errors.ts';
-import { checkJsonLimits } from './json-limits.ts';
-import { bareTokensMax, chatTokensMax } from './prompt-bound.ts';
+import { type JsonMember, scanJson } from './json-limits.ts';
+import { bareTokensMax, chatTokensMax, textTokensMax } from './prompt-bound.ts';
 import { invalidField, isObject, type JsonObject, type RequestLimits } from './request-checks.ts';
 import { type RequestKind, refusedFields, sentFields } from './request-fields.ts';
 
@@ -39,42 +40,46 @@ const COMPLETION_MAX_TOKENS = 16;
 const IGNORED_NAME = /^[\w.-]{1,64}$/;
 const IGNORED_NAMES_MAX = 32;
 
+/** Fields that the gateway reads and writes anew. */
+const WRITTEN_FIELDS: ReadonlySet<string> = new Set(['max_tokens', 'max_completion_tokens', 'stream_options']);
+
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
 /**
  * Reads the body of a call. Throws `invalid_json` when it is not UTF-8 or not JSON, otherwise `invalid_request`, with the field at fault as
  * `param`. Ranges that only the engine knows are left to it.
  */
-export function parseInference(kind: RequestKind, bytes: Uint8Array, limits: RequestLimits): InferenceRequest {
-  checkJsonLimits(bytes, limits.jsonDepth, limits.jsonNodes);
-  const body = parseObject(bytes);
-  const { sent, ignored } = sortFields(kind, body, limits);
-  if (sent.stream_options !== undefined && sent.stream !== true) {
-    throw invalidField('stream_options', 'needs `stream` to be true');
-  }
-  const { prompts, tokens } = promptOf(kind, sent, limits);
-  const n = numberOr(sent.n, 1);
-  const options = sent.stream_options as JsonObject | undefined;
-  const includeUsage = options?.include_usage === true;
+export function parseInference(kind: RequestKind, body: Uint8Array, limits: RequestLimits): InferenceRequest {
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  const members = scanJson(bytes, limits.jsonDepth, limits.jsonNodes);
+  const values = parseObject(body);
+  const { sent, ignored } = sortFields(kind, values, members, limits);
+  if (typeof values.model !== 'string') throw invalidField('model', 'is required; `GET /v1/models` lists them');
+  const stream = sent.has('stream') && values.stream === true;
+  if (sent.has('stream_options') && !stream) throw invalidField('stream_options', 'needs `stream` to be true');
+  const options = isObject(values.stream_options) ? values.stream_options : {};
+  const includeUsage = options.include_usage === true;
+  const { prompts, tokens } = promptOf(kind, values, sent, limits);
+  const n = sent.has('n') ? numberOr(values.n, 1) : 1;
   return {
     kind,
-    model: modelOf(sent),
-    stream: sent.stream === true,
+    model: values.model,
+    stream,
     includeUsage,
-    continuousUsage: includeUsage && options?.continuous_usage_stats === true,
+    continuousUsage: includeUsage && options.continuous_usage_stats === true,
     n,
     sequences: n * prompts,
-    maxTokens: maxTokensOf(kind, sent),
+    maxTokens: maxTokensOf(kind, values),
     promptTokensMax: tokens,
     ignored,
-    upstreamBody: (upstream) => upstreamBody(kind, sent, upstream),
+    upstreamBody: (upstream) => upstreamBody(kind, stream, bytes, sent, upstream),
   };
 }
 
-function parseObject(bytes: Uint8Array): JsonObject {
+function parseObject(body: Uint8Array): JsonObject {
   let value: unknown;
   try {
-    value = JSON.parse(decoder.decode(bytes));
+    value = JSON.parse(decoder.decode(body));
   } catch {
     throw apiError('invalid_json', 'The body is not JSON in UTF-8. Send one JSON object.');
   }
@@ -82,22 +87,19 @@ function parseObject(bytes: Uint8Array): JsonObject {
   return value;
 }
 
-/** Splits the fields by their fate, checks those that are sent; null counts as absent. */
-function sortFields(
-  kind: RequestKind,
-  body: JsonObject,
-  limits: RequestLimits,
-): { sent: JsonObject; ignored: string[] } {
+/** Splits the fields by their fate and checks those that are sent. Null counts as absent; of a repeated name the last counts, as in the parser. */
+function sortFields(kind: RequestKind, values: JsonObject, members: readonly JsonMember[], limits: RequestLimits) {
   const checks = sentFields[kind];
-  const sent: JsonObject = {};
+  const sent = new Map<string, JsonMember>();
   const ignored: string[] = [];
-  for (const field of Object.keys(body)) {
-    const value = body[field];
+  for (const member of members) {
+    const field = member.name;
+    const value = values[field];
     if (value === null) continue;
     const check = checks.get(field);
     if (check !== undefined) {
-      check(value, field, limits);
-      sent[field] = value;
+      check(value, field, limits, member.end - member.start);
+      sent.set(field, member);
       continue;
     }
     const instead = refusedFields.get(field);
@@ -107,33 +109,26 @@ function sortFields(
   return { sent, ignored };
 }
 
-function modelOf(sent: JsonObject): string {
-  if (typeof sent.model !== 'string') throw invalidField('model', 'is required; `GET /v1/models` lists them');
-  return sent.model;
-}
-
 /** How many prompts there are, and the most tokens in all of them. */
-function promptOf(kind: RequestKind, sent: JsonObject, limits: RequestLimits): { prompts: number; tokens: number } {
+function promptOf(kind: RequestKind, values: JsonObject, sent: ReadonlyMap<string, JsonMember>, limits: RequestLimits) {
   switch (kind) {
     case 'chat':
-      return { prompts: 1, tokens: chatTokensMax(sent, limits) };
+      return { prompts: 1, tokens: chatTokensMax(values, sent.values(), limits) };
     case 'completion': {
-      const bare = bareTokensMax(sent.prompt, 'prompt', limits.prompts);
-      if (typeof sent.suffix !== 'string') return bare;
-      return {
-        prompts: bare.prompts,
-        tokens: bare.tokens + bare.prompts * bareTokensMax(sent.suffix, 'suffix', 1).tokens,
-      };
+      const { prompts, tokens } = bareTokensMax(values.prompt, 'prompt', limits.prompts);
+      const suffix = typeof values.suffix === 'string' ? textTokensMax(values.suffix) : 0;
+      return { prompts, tokens: tokens + prompts * suffix };
     }
     case 'embedding':
-      return bareTokensMax(sent.input, 'input', limits.embeddingInputs);
+      return bareTokensMax(values.input, 'input', limits.embeddingInputs);
   }
 }
 
 /** OpenAI refuses both fields together and vLLM takes one of them; the smaller keeps what either promises. */
-function maxTokensOf(kind: RequestKind, sent: JsonObject): number | null {
+function maxTokensOf(kind: RequestKind, values: JsonObject): number | null {
   if (kind === 'embedding') return 0;
-  const least = Math.min(numberOr(sent.max_tokens, Infinity), numberOr(sent.max_completion_tokens, Infinity));
+  const other = kind === 'chat' ? values.max_completion_tokens : null;
+  const least = Math.min(numberOr(values.max_tokens, Infinity), numberOr(other, Infinity));
   if (least !== Infinity) return least;
   return kind === 'completion' ? COMPLETION_MAX_TOKENS : null;
 }
@@ -142,12 +137,22 @@ function numberOr(value: unknown, fallback: number): number {
   return typeof value === 'number' ? value : fallback;
 }
 
-/** `max_tokens` is the name that every release of vLLM knows, for both kinds; the meter needs usage in every chunk. */
-function upstreamBody(kind: RequestKind, sent: JsonObject, options: UpstreamOptions): string {
-  const body: JsonObject = { ...sent, cache_salt: options.cacheSalt };
-  if (kind === 'embedding') return JSON.stringify(body);
-  body.max_tokens = options.maxTokens;
-  body.max_completion_tokens = undefined;
-  if (sent.stream === true) body.stream_options = { include_usage: true, continuous_usage_stats: true };
-  return JSON.stringify(body);
+/**
+ * The caller's own bytes for the fields sent, each name once, and the gateway's fields after them: printing a long conversation anew would
+ * cost more than parsing it did. `max_tokens` is the name that every release of vLLM knows; the meter needs usage in every chunk.
+ */
+function upstreamBody(
+  kind: RequestKind,
+  stream: boolean,
+  bytes: Buffer,
+  sent: ReadonlyMap<string, JsonMember>,
+  options: UpstreamOptions,
+): string {
+  let text = '{';
+  for (const [field, { start, end }] of sent) {
+    if (!WRITTEN_FIELDS.has(field)) text += `${bytes.toString('utf8', start, end)},`;
+  }
+  if (kind !== 'embedding') text += `"max_tokens":${options.maxTokens},`;
+  if (stream) text += '"stream_options":{"include_usage":true,"continuous_usage_stats":true},';
+  return `${text}"cache_salt":${JSON.stringify(options.cacheSalt)}}`;
 }
