@@ -3,15 +3,14 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Hold } from '../payments/holds.ts';
 import { usdLiteral } from '../payments/money.ts';
 import type { Price } from '../payments/prices.ts';
+import type { Closing, Outcome } from '../payments/record.ts';
 import type { AttemptInfo, FailedAttempt } from '../router/dispatch.ts';
 import type { Principal } from './auth.ts';
 import type { Limits } from './config.ts';
 import type { Gateway } from './platform.ts';
 import type { InferenceRequest } from './request.ts';
 import type { RequestKind } from './request-fields.ts';
-import { Meter } from './usage.ts';
-
-export type Outcome = 'complete' | 'aborted' | 'failed';
+import { Meter, type Metered } from './usage.ts';
 
 /** A progress record is written after this much of a stream: what a crash can lose of a charge. */
 const PROGRESS_TOKENS = 256;
@@ -116,8 +115,11 @@ export class Call {
     this.#admitted = { principal, request, price, meter: new Meter(request.promptTokensMax, estimate) };
   }
 
+  /** The money is held, and the journal knows of the call before any worker does. */
   held(hold: Hold, maxTokens: number): void {
+    const { request, price } = this.#known;
     this.#hold = hold;
+    hold.open({ endpoint: this.endpoint, model: request.model, streamed: request.stream, price });
     if (this.request.maxTokens === null) this.#clampedMaxTokens = maxTokens;
   }
 
@@ -144,11 +146,6 @@ export class Call {
     this.#hold?.progress(this.#closingRecord('aborted', metered));
   }
 
-  /** Gives the hold back without a trace: nothing was sent, or the request itself was wrong. */
-  abandon(): void {
-    this.#hold?.void();
-  }
-
   /**
    * Charges what was delivered (nothing, unless `billable`) and resolves when the charge is as safe as the
    * acknowledgement level asks. A second close changes nothing.
@@ -162,30 +159,36 @@ export class Call {
     const { request } = this.#known;
     const metered = billable ? this.meter.read() : { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
     const record = this.#closingRecord(outcome, metered);
-    const safe = this.#hold?.capture(billable ? record : { ...record, billedMs: 0 });
+    const safe = billable ? this.#hold?.capture(record) : this.#hold?.void({ ...record, billedMs: 0 });
     this.#chargedNanousd = this.#hold?.charged ?? 0n;
     if (this.meter.promptKnown) {
       this.#gateway.promptRatios.learn(request.model, request.promptTokensMax, this.meter.read().promptTokens);
     }
-    this.#gateway.metrics.callClosed({
-      endpoint: this.endpoint,
-      model: request.model,
-      outcome,
-      ...metered,
-      chargedNanousd: this.#chargedNanousd,
-      ttftMs: this.ttftMs,
-      totalMs: record.totalMs,
-      billedMs: record.billedMs,
-      attempts: this.attempts,
-    });
-    this.#gateway.platform.log.debug(
-      { call: this.id, model: request.model, outcome, worker: record.workerId, ...metered, totalMs: record.totalMs },
-      'call closed',
-    );
+    this.#report(record, this.#chargedNanousd);
     await safe;
   }
 
-  #closingRecord(outcome: Outcome, metered: ReturnType<Meter['read']>) {
+  #report(record: Closing, chargedNanousd: bigint): void {
+    const { outcome, model, streamed, promptTokens, completionTokens, ttftMs, totalMs, workerId, attempts } = record;
+    this.#gateway.metrics.callClosed({
+      endpoint: this.endpoint,
+      model,
+      outcome,
+      streamed,
+      promptTokens,
+      completionTokens,
+      chargedNanousd,
+      overheadMs: this.#earlier.length === 0 ? this.queueMs : null,
+      ttftMs,
+      totalMs,
+    });
+    this.#gateway.platform.log.debug(
+      { call: this.id, model, outcome, worker: workerId, attempts, promptTokens, completionTokens, ttftMs, totalMs },
+      'call closed',
+    );
+  }
+
+  #closingRecord(outcome: Outcome, metered: Metered): Closing {
     const worker = this.#attempt?.worker ?? null;
     return {
       outcome,

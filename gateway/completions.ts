@@ -68,7 +68,8 @@ async function deliver(exchange: Exchange, call: Call, answer: Dispatched): Prom
       await call.dispatched(answer.attempt);
       return deliverWhole(exchange, call, answer);
     case 'refused':
-      call.abandon();
+      await call.dispatched(answer.attempt);
+      await call.close('failed', { billable: false });
       throw refusedByWorker(answer.status, answer.error);
     case 'failed':
       call.tried(answer.attempts);
@@ -93,9 +94,8 @@ async function closeAborted(
       ? apiError('overloaded', 'This gateway is shutting down: ask again.', { retryAfterMs: 1_000 })
       : apiError('deadline_exceeded', `No answer came within ${call.limits.totalMs} ms. Nothing was charged.`);
   }
-  if (answer.attempt === null || !answer.dispatched) return call.abandon();
-  await call.dispatched(answer.attempt);
-  await call.close('aborted', { billable: true });
+  if (answer.attempt !== null) await call.dispatched(answer.attempt);
+  await call.close('aborted', { billable: answer.dispatched });
 }
 
 /** Holds the most that the call can cost. Without an explicit `max_tokens` the output is cut to what is affordable. */

@@ -13,8 +13,9 @@ async function run(request: OutboundRequest, sink: OutboundSink, signal: AbortSi
   try {
     sink.onSent();
     const { url, method, headers } = request;
-    const body = request.body === undefined ? {} : { body: request.body as BodyInit };
-    const response = await fetch(url, { method, headers, ...body, signal, redirect: 'manual' });
+    const init: RequestInit = { method, headers, signal, redirect: 'manual' };
+    if (request.body !== undefined) init.body = request.body as NonNullable<RequestInit['body']>;
+    const response = await fetch(url, init);
     sink.onHead(response.status, Object.fromEntries(response.headers));
     for await (const chunk of response.body ?? []) {
       sink.onData(chunk);

@@ -2,6 +2,7 @@ import type { Database } from '../db/connect.ts';
 import type { LedgerInstance } from '../payments/instance.ts';
 import type { PriceList } from '../payments/prices.ts';
 import type { Router } from '../router/dispatch.ts';
+import type { Registry } from '../router/registry.ts';
 import type { Keyring } from './auth.ts';
 import type { Call } from './call.ts';
 import type { Config } from './config.ts';
@@ -38,6 +39,7 @@ export interface Gateway {
   readonly prices: PriceList;
   readonly ledger: LedgerInstance;
   readonly router: Router;
+  readonly registry: Registry;
   readonly rateLimiter: RateLimiter;
   readonly metrics: Metrics;
   readonly promptRatios: PromptRatios;
