@@ -4,12 +4,12 @@
  */
 import { type StreamEvent, StreamReader } from './answer.ts';
 import { Deadline } from './deadline.ts';
-import { type Fault, fault, judgeStatus, type RefusalStatus, readWorkerError, type WorkerError } from './fault.ts';
+import { type Fault, fault, type RefusalStatus, type WorkerError } from './fault.ts';
 import type { Fleet } from './fleet.ts';
 import type { Outbound, OutboundCall, OutboundSink } from './outbound.ts';
 import { MAX_FRAME_BYTES } from './sse.ts';
 import { type StreamSource, StreamTail } from './stream.ts';
-import { BodyCollector, judgeWhole, parseJson } from './whole.ts';
+import { type WholeEnd, WholeReader } from './whole.ts';
 import type { Reservation } from './worker.ts';
 
 /** What is sent and how it is bounded; the same for every attempt of a call. */
@@ -46,14 +46,10 @@ export interface AttemptTimes {
 
 export type AttemptEnd =
   | { readonly kind: 'stream'; readonly first: readonly StreamEvent[]; readonly rest: StreamSource }
-  | { readonly kind: 'whole'; readonly body: Uint8Array; readonly answer: Readonly<Record<string, unknown>> }
-  | { readonly kind: 'refused'; readonly status: RefusalStatus; readonly error: WorkerError }
+  | Extract<WholeEnd, { kind: 'whole' | 'refused' }>
   | { readonly kind: 'fault'; readonly fault: Fault }
   | { readonly kind: 'aborted' };
 
-/** Longest whole answer, and longest error body. */
-const MAX_WHOLE_BYTES = 64 * 1024 * 1024;
-const MAX_ERROR_BYTES = 64 * 1024;
 /** How long a complete stream may keep its connection before it is closed. */
 const LINGER_MS = 1000;
 
@@ -63,14 +59,14 @@ export class Attempt implements OutboundSink {
   readonly #reservation: Reservation;
   readonly #request: AttemptRequest;
   readonly #deadline: Deadline;
-  readonly #reader: StreamReader;
-  readonly #body = new BodyCollector();
   #call: OutboundCall | null = null;
-  #status = 0;
+  /** What reads the answer, from its head on: a stream of events, or a whole body; errors always come whole. */
+  #reader: StreamReader | WholeReader | null = null;
   /** Events before the first content: held back, so that another worker can still be tried. */
   readonly #held: StreamEvent[] = [];
   #heldBytes = 0;
   #tail: StreamTail | null = null;
+  #paused = false;
   #over = false;
   #resolve: (end: AttemptEnd) => void = () => {};
   #forgetSignal: () => void = () => {};
@@ -79,7 +75,6 @@ export class Attempt implements OutboundSink {
     this.#fleet = fleet;
     this.#reservation = reservation;
     this.#request = request;
-    this.#reader = new StreamReader(request.model, request.sequences);
     this.#deadline = new Deadline(fleet.now, () => this.#expire());
     this.times = { dispatchedAt: fleet.now(), sent: false, firstContentAt: null, lastByteAt: null };
   }
@@ -112,36 +107,32 @@ export class Attempt implements OutboundSink {
 
   onHead(status: number, headers: Readonly<Record<string, string | string[] | undefined>>): void {
     if (this.#over) return;
-    this.#status = status;
-    if (!this.#isStream) {
+    if (status !== 200 || !this.#request.stream) {
+      this.#reader = new WholeReader(status, this.#request);
       this.#rearm();
-    } else if (!String(headers['content-type']).startsWith('text/event-stream')) {
-      this.#fail(fault('malformed', `a stream was answered with ${headers['content-type']}`));
+      return;
     }
+    this.#reader = new StreamReader(this.#request.model, this.#request.sequences);
+    const type = String(headers['content-type']);
+    if (!type.startsWith('text/event-stream')) this.#fail(fault('malformed', `a stream was answered with ${type}`));
   }
 
   onData(chunk: Uint8Array): void {
     if (this.#over) return;
     this.times.lastByteAt = this.#fleet.now();
-    if (this.#isStream) this.#read(chunk);
-    else this.#collect(chunk);
+    if (this.#reader instanceof StreamReader) this.#read(this.#reader, chunk);
+    else if (this.#reader !== null) this.#collect(this.#reader, chunk);
   }
 
   onEnd(): void {
     if (this.#over) this.#deadline.clear();
-    else if (this.#isStream) this.#fail(fault('cut_off', 'the stream ended without [DONE]'));
-    else if (this.#status === 200) this.#endWhole();
-    else this.#endError();
+    else if (this.#reader instanceof WholeReader) this.#endWhole(this.#reader.end());
+    else this.#fail(fault('cut_off', 'the stream ended without [DONE]'));
   }
 
   onError(error: Error): void {
     if (this.#over) this.#deadline.clear();
-    else this.#fail(fault(this.#status !== 0 ? 'cut_off' : this.times.sent ? 'reset' : 'connect', error.message));
-  }
-
-  /** Whether what comes is a stream of events; errors come whole. */
-  get #isStream(): boolean {
-    return this.#request.stream && this.#status === 200;
+    else this.#fail(fault(this.#reader !== null ? 'cut_off' : this.times.sent ? 'reset' : 'connect', error.message));
   }
 
   get #isEmbedding(): boolean {
@@ -157,8 +148,8 @@ export class Attempt implements OutboundSink {
     };
   }
 
-  #read(chunk: Uint8Array): void {
-    const { events, end } = this.#reader.read(chunk);
+  #read(reader: StreamReader, chunk: Uint8Array): void {
+    const { events, end } = reader.read(chunk);
     if (this.#tail === null) this.#hold(events, chunk.length, end?.kind === 'complete');
     else this.#pass(this.#tail, events);
     if (end?.kind === 'complete') this.#complete();
@@ -203,31 +194,23 @@ export class Attempt implements OutboundSink {
     this.#tail?.end({ kind: 'complete' });
   }
 
-  #collect(chunk: Uint8Array): void {
+  #collect(reader: WholeReader, chunk: Uint8Array): void {
     this.#rearm();
-    const isAnswer = this.#status === 200;
-    if (isAnswer) this.times.firstContentAt ??= this.times.lastByteAt;
-    const mostBytes = isAnswer ? MAX_WHOLE_BYTES : MAX_ERROR_BYTES;
-    if (!this.#body.push(chunk, mostBytes)) this.#fail(fault('malformed', `an answer of more than ${mostBytes} bytes`));
+    this.times.firstContentAt ??= this.times.lastByteAt;
+    const tooLong = reader.read(chunk);
+    if (tooLong !== null) this.#fail(tooLong);
   }
 
-  #endWhole(): void {
-    const body = this.#body.bytes();
-    const judgement = judgeWhole(body, this.#request);
-    if ('fault' in judgement) {
-      this.#fail(judgement.fault);
+  #endWhole(end: WholeEnd): void {
+    if (end.kind === 'broken') {
+      this.#fail(end.fault);
+    } else if (end.kind === 'refused') {
+      this.#refuse(end.status, end.error);
     } else if (this.#close()) {
       if (this.#isEmbedding) this.#reservation.firstContent(this.#fleet.now() - this.times.dispatchedAt);
       this.#fleet.good(this.#reservation.worker);
-      this.#resolve({ kind: 'whole', body, answer: judgement.answer });
+      this.#resolve(end);
     }
-  }
-
-  #endError(): void {
-    const error = readWorkerError(parseJson(this.#body.bytes()));
-    const verdict = judgeStatus(this.#status);
-    if (verdict.kind === 'refused') this.#refuse(verdict.status, error);
-    else this.#fail(fault(verdict.reason, `HTTP ${this.#status}: ${error.message}`));
   }
 
   /** The request itself is wrong, says the worker: nobody is blamed. Once content has come, that is no excuse. */
@@ -272,18 +255,21 @@ export class Attempt implements OutboundSink {
 
   #pause(): void {
     if (this.#over) return;
+    this.#paused = true;
     this.#deadline.clear();
     this.#call?.pause();
   }
 
   #resume(): void {
     if (this.#over) return;
+    this.#paused = false;
     this.#rearm();
     this.#call?.resume();
   }
 
-  /** From here on silence is bounded by the idle limit. */
+  /** From here on silence is bounded by the idle limit, but for silence of our own making. */
   #rearm(): void {
+    if (this.#paused) return;
     this.#deadline.set(this.#fleet.now() + this.#request.limits.idleMs);
   }
 
@@ -291,7 +277,7 @@ export class Attempt implements OutboundSink {
     const { firstContentMs, idleMs } = this.#request.limits;
     if (this.#over) {
       this.#call?.abort(new Error('the worker kept the connection after its answer'));
-    } else if (this.#status === 0 || (this.#isStream && this.#tail === null)) {
+    } else if (this.#reader === null || (this.#reader instanceof StreamReader && this.#tail === null)) {
       this.#fail(fault('first_content_timeout', `no content within ${firstContentMs} ms`));
     } else {
       this.#fail(fault('idle_timeout', `silent for ${idleMs} ms in mid-answer`));

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { judgeWhole } from './whole.ts';
+import { WholeReader } from './whole.ts';
 
 const usage = { prompt_tokens: 3, completion_tokens: 1, total_tokens: 4 };
 const choice = (index: number, finish_reason: unknown = 'stop') => ({
@@ -8,15 +8,21 @@ const choice = (index: number, finish_reason: unknown = 'stop') => ({
   finish_reason,
 });
 
-function judge(answer: unknown, { path = '/v1/chat/completions', sequences = 1 } = {}) {
-  const text = typeof answer === 'string' ? answer : JSON.stringify(answer);
-  const judgement = judgeWhole(new TextEncoder().encode(text), { path, model: 'tiny', sequences });
-  return 'fault' in judgement ? judgement.fault.reason : 'good';
+function read(answer: unknown, { status = 200, path = '/v1/chat/completions', sequences = 1 } = {}) {
+  const reader = new WholeReader(status, { path, model: 'tiny', sequences });
+  const bytes = new TextEncoder().encode(typeof answer === 'string' ? answer : JSON.stringify(answer));
+  for (const byte of bytes) reader.read(Uint8Array.of(byte));
+  return reader.end();
+}
+
+function judge(answer: unknown, expected: { path?: string; sequences?: number } = {}) {
+  const end = read(answer, expected);
+  return end.kind === 'broken' ? end.fault.reason : end.kind;
 }
 
 test('a whole answer is good when each choice asked for has finished and there is a usage to bill by', () => {
-  expect(judge({ model: 'tiny', choices: [choice(0)], usage })).toBe('good');
-  expect(judge({ model: 'tiny', choices: [choice(0), choice(1, 'length')], usage }, { sequences: 2 })).toBe('good');
+  expect(judge({ model: 'tiny', choices: [choice(0)], usage })).toBe('whole');
+  expect(judge({ model: 'tiny', choices: [choice(0), choice(1, 'length')], usage }, { sequences: 2 })).toBe('whole');
 });
 
 test.each([
@@ -33,6 +39,22 @@ test.each([
 
 test('embeddings are judged by their number', () => {
   const data = [{ index: 0, embedding: [0.5] }];
-  expect(judge({ model: 'tiny', data, usage }, { path: '/v1/embeddings' })).toBe('good');
+  expect(judge({ model: 'tiny', data, usage }, { path: '/v1/embeddings' })).toBe('whole');
   expect(judge({ model: 'tiny', data, usage }, { path: '/v1/embeddings', sequences: 2 })).toBe('malformed');
+});
+
+test('an error status is judged by itself, its body read for words', () => {
+  const error = { message: 'too long', type: 'BadRequestError', param: 'input_tokens', code: 400 };
+  expect(read({ error }, { status: 400 })).toEqual({ kind: 'refused', status: 400, error });
+  expect(read({ error: 'Unauthorized' }, { status: 401 })).toMatchObject({
+    kind: 'broken',
+    fault: { reason: 'credentials', detail: 'HTTP 401: Unauthorized' },
+  });
+  expect(read('', { status: 502 })).toMatchObject({ kind: 'broken', fault: { reason: 'http_error' } });
+});
+
+test('an error without end is given up', () => {
+  const reader = new WholeReader(500, { path: '/v1/completions', model: 'tiny', sequences: 1 });
+  expect(reader.read(new Uint8Array(60_000))).toBe(null);
+  expect(reader.read(new Uint8Array(60_000))).toMatchObject({ reason: 'malformed' });
 });

@@ -1,12 +1,17 @@
 /**
- * Judges a whole (not streamed) answer: JSON of the model asked, every choice properly finished, with a usage to bill by.
+ * Reads and judges what comes whole: a good answer is JSON of the model asked, every choice properly finished, with a usage to
+ * bill by; any other status is an error in one of the engine's shapes.
  */
 import { judgeFinish } from './answer.ts';
-import { type Fault, fault, isRecord } from './fault.ts';
-
-const utf8 = new TextDecoder('utf-8', { fatal: true });
-
-export type WholeJudgement = { readonly answer: Record<string, unknown> } | { readonly fault: Fault };
+import {
+  type Fault,
+  fault,
+  isRecord,
+  judgeStatus,
+  type RefusalStatus,
+  readWorkerError,
+  type WorkerError,
+} from './fault.ts';
 
 export interface WholeExpectation {
   readonly path: string;
@@ -15,18 +20,51 @@ export interface WholeExpectation {
   readonly sequences: number;
 }
 
-/** `body` is the complete body of a 200. */
-export function judgeWhole(body: Uint8Array, expected: WholeExpectation): WholeJudgement {
-  const answer = parseJson(body);
-  if (!isRecord(answer)) return { fault: fault('malformed', 'the answer is not a JSON object') };
-  if (answer.model !== expected.model) {
-    return { fault: fault('other_model', `answered as model ${JSON.stringify(answer.model)}`) };
+export type WholeEnd =
+  | { readonly kind: 'whole'; readonly body: Uint8Array; readonly answer: Readonly<Record<string, unknown>> }
+  | { readonly kind: 'refused'; readonly status: RefusalStatus; readonly error: WorkerError }
+  | { readonly kind: 'broken'; readonly fault: Fault };
+
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+const MAX_ERROR_BYTES = 64 * 1024;
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+/** Collects one body and judges it when it is complete. */
+export class WholeReader {
+  readonly #status: number;
+  readonly #expected: WholeExpectation;
+  readonly #chunks: Uint8Array[] = [];
+  #bytes = 0;
+
+  constructor(status: number, expected: WholeExpectation) {
+    this.#status = status;
+    this.#expected = expected;
   }
-  const odd = expected.path.endsWith('/embeddings')
-    ? judgeEmbeddings(answer, expected.sequences)
-    : judgeChoices(answer, expected.sequences);
-  const oddUsage = odd ?? judgeUsage(answer.usage);
-  return oddUsage === null ? { answer } : { fault: oddUsage };
+
+  /** The fault of a body that is too long, else null. */
+  read(chunk: Uint8Array): Fault | null {
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.length;
+    const mostBytes = this.#status === 200 ? MAX_ANSWER_BYTES : MAX_ERROR_BYTES;
+    return this.#bytes > mostBytes ? fault('malformed', `an answer of more than ${mostBytes} bytes`) : null;
+  }
+
+  /** The verdict on the complete body. */
+  end(): WholeEnd {
+    const body = join(this.#chunks, this.#bytes);
+    const parsed = parseJson(body);
+    if (this.#status !== 200) return judgeError(this.#status, parsed);
+    if (!isRecord(parsed)) return { kind: 'broken', fault: fault('malformed', 'the answer is not a JSON object') };
+    const odd = judge(parsed, this.#expected);
+    return odd === null ? { kind: 'whole', body, answer: parsed } : { kind: 'broken', fault: odd };
+  }
+}
+
+function judge(answer: Record<string, unknown>, { path, model, sequences }: WholeExpectation): Fault | null {
+  if (answer.model !== model) return fault('other_model', `answered as model ${JSON.stringify(answer.model)}`);
+  const odd = path.endsWith('/embeddings') ? judgeEmbeddings(answer, sequences) : judgeChoices(answer, sequences);
+  return odd ?? judgeUsage(answer.usage);
 }
 
 function judgeChoices(answer: Record<string, unknown>, sequences: number): Fault | null {
@@ -55,8 +93,15 @@ function judgeUsage(usage: unknown): Fault | null {
     : fault('malformed', 'the answer has no usage');
 }
 
-/** Parses JSON; text that is none comes back as text, and bytes that are not UTF-8 as null. */
-export function parseJson(body: Uint8Array): unknown {
+function judgeError(status: number, body: unknown): WholeEnd {
+  const error = readWorkerError(body);
+  const verdict = judgeStatus(status);
+  if (verdict.kind === 'refused') return { ...verdict, error };
+  return { kind: 'broken', fault: fault(verdict.reason, `HTTP ${status}: ${error.message}`) };
+}
+
+/** JSON; text that is none comes back as text, and bytes that are not UTF-8 as null. */
+function parseJson(body: Uint8Array): unknown {
   let text: string;
   try {
     text = utf8.decode(body);
@@ -70,28 +115,15 @@ export function parseJson(body: Uint8Array): unknown {
   }
 }
 
-/** Collects a body up to a limit. */
-export class BodyCollector {
-  readonly #chunks: Uint8Array[] = [];
-  #bytes = 0;
-
-  /** Returns false when the body is now longer than `mostBytes`. */
-  push(chunk: Uint8Array, mostBytes: number): boolean {
-    this.#chunks.push(chunk);
-    this.#bytes += chunk.length;
-    return this.#bytes <= mostBytes;
+/** One piece; without a copy when one read brought it all. */
+function join(chunks: readonly Uint8Array[], bytes: number): Uint8Array {
+  const first = chunks[0];
+  if (first !== undefined && chunks.length === 1) return first;
+  const whole = new Uint8Array(bytes);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
   }
-
-  /** The whole body; without a copy when one read brought it. */
-  bytes(): Uint8Array {
-    const first = this.#chunks[0];
-    if (first !== undefined && this.#chunks.length === 1) return first;
-    const whole = new Uint8Array(this.#bytes);
-    let at = 0;
-    for (const chunk of this.#chunks) {
-      whole.set(chunk, at);
-      at += chunk.length;
-    }
-    return whole;
-  }
+  return whole;
 }

@@ -1,0 +1,176 @@
+/** Judging and retrying before the first content, over real sockets. */
+import type { ServerResponse } from 'node:http';
+import { expect, test } from 'vitest';
+import {
+  answers,
+  type Behaviour,
+  chunk,
+  done,
+  engine,
+  errorEvent,
+  good,
+  head,
+  inFlight,
+  limits,
+  need,
+  readAll,
+  role,
+  routerOf,
+  send,
+  stop,
+  streams,
+  whole,
+  word,
+} from './dispatch-testing.ts';
+
+test('nothing is committed by a head, a comment or the role: only content commits', async () => {
+  const { url } = await engine((response) => {
+    head(response).write(`: keep-alive\n\n${role}`);
+    setTimeout(() => response.end(errorEvent(500) + done), 50);
+  });
+  const { url: second } = await engine(good);
+  const answer = await send(routerOf([url, second]));
+  expect(answer).toMatchObject({ kind: 'stream', attempt: { number: 2, earlier: [{ reason: 'error_event' }] } });
+  expect((await readAll(answer)).text).toBe(role + word + stop + done);
+});
+
+const failures: [string, string, Behaviour][] = [
+  ['a reset before the head', 'reset', (response) => response.destroy()],
+  ['a reset after the head', 'cut_off', (response) => head(response).write(role, () => response.destroy())],
+  ['status 500', 'http_error', answers(500, { error: { message: 'dead', code: 500 } })],
+  ['status 503 as a string', 'load', answers(503, { error: 'scaling' })],
+  ['status 429', 'load', answers(429, {})],
+  ['status 404', 'not_found', answers(404, { detail: 'Not Found' })],
+  ['status 401 as a string', 'credentials', answers(401, { error: 'Unauthorized' })],
+  ['a redirect', 'http_error', (response) => response.writeHead(307, { location: '/' }).end()],
+  ['an empty 200', 'cut_off', streams()],
+  ['an empty 204', 'http_error', (response) => response.writeHead(204).end()],
+  ['a whole answer to a stream', 'malformed', answers(200, whole)],
+  ['an error event first, of a dead engine', 'error_event', streams(errorEvent(500), done)],
+  ['an error event first, of a full queue', 'load', streams(errorEvent(503), done)],
+  ['an aborted generation', 'abort_finish', streams(role, chunk({ delta: {}, finish_reason: 'abort' }), done)],
+  ['a bare [DONE]', 'no_finish', streams(done)],
+  ['the role, then [DONE]', 'no_finish', streams(role, done)],
+  ['an end of file with no [DONE]', 'cut_off', streams(role, stop)],
+  ['an answer of another model', 'other_model', streams(word.replace('tiny', 'huge'))],
+  ['no JSON', 'malformed', streams('data: oops\n\n')],
+];
+
+test.each(failures)(
+  '%s moves a stream to another worker, and the caller sees only a good answer',
+  async (_, reason, behave) => {
+    const { url, seen } = await engine(behave);
+    const { url: second } = await engine(good);
+    const router = routerOf([url, second]);
+    const answer = await send(router);
+    expect(answer).toMatchObject({ kind: 'stream', attempt: { number: 2, worker: { id: 'w1' } } });
+    expect(answer.kind === 'stream' && answer.attempt.earlier.map((attempt) => attempt.reason)).toEqual([reason]);
+    expect((await readAll(answer)).outcome.kind).toBe('complete');
+    expect(seen.calls).toBe(1);
+    expect(inFlight(router)).toEqual([0, 0]);
+  },
+);
+
+test.each([
+  ['status 500', 'http_error', answers(500, {})],
+  ['a reset', 'reset', (response: ServerResponse) => response.destroy()],
+  [
+    'an answer that breaks',
+    'cut_off',
+    (response: ServerResponse) =>
+      response.writeHead(200, { 'content-length': 99 }).write('{', () => response.destroy()),
+  ],
+  ['an aborted generation', 'abort_finish', answers(200, { ...whole, choices: [{ finish_reason: 'abort' }] })],
+  ['an answer without usage', 'malformed', answers(200, { ...whole, usage: undefined })],
+] as [string, string, Behaviour][])('%s moves a whole call to another worker', async (_, reason, behave) => {
+  const { url } = await engine(behave);
+  const { url: second } = await engine(answers(200, whole));
+  const router = routerOf([url, second]);
+  const answer = await send(router, { stream: false });
+  expect(answer).toMatchObject({ kind: 'whole', answer: whole, attempt: { number: 2, earlier: [{ reason }] } });
+  expect(answer.kind === 'whole' && Buffer.from(answer.body).toString()).toBe(JSON.stringify(whole));
+  expect(inFlight(router)).toEqual([0, 0]);
+});
+
+test('a worker that is gone is passed over', async () => {
+  const { url: second } = await engine(good);
+  const answer = await send(routerOf(['http://127.0.0.1:9', second]));
+  expect(answer).toMatchObject({ kind: 'stream', attempt: { number: 2, earlier: [{ reason: 'connect' }] } });
+  await readAll(answer);
+});
+
+test('a silent worker is left at the limit of first content, and its call closed', async () => {
+  const { url, seen } = await engine((response) => head(response).write(role));
+  const { url: second } = await engine(good);
+  const router = routerOf([url, second]);
+  const answer = await send(router, { limits: { ...limits, firstContentMs: 100 } });
+  expect(answer).toMatchObject({ kind: 'stream', attempt: { earlier: [{ reason: 'first_content_timeout' }] } });
+  await readAll(answer);
+  await expect.poll(() => seen.closed).toBe(1);
+});
+
+test('a request that is wrong goes back to its caller, once, and nobody is blamed', async () => {
+  const error = { message: 'temperature must be in [0, 2]', type: 'BadRequestError', param: 'temperature', code: 400 };
+  const { url, seen } = await engine(answers(400, { error }));
+  const router = routerOf([url, url]);
+  for (let call = 0; call < 20; call += 1) {
+    expect(await send(router)).toMatchObject({ kind: 'refused', status: 400, error, attempt: { number: 1 } });
+  }
+  expect(seen.calls).toBe(20);
+  expect(router.fleet.all().map((worker) => worker.state(performance.now()))).toEqual(['active', 'active']);
+  expect(inFlight(router)).toEqual([0, 0]);
+});
+
+test('when all that might were asked, the answer says what they had in common', async () => {
+  const codes: [Behaviour, string, number | null][] = [
+    [answers(500, {}), 'worker_failed', null],
+    [answers(503, {}), 'overloaded', expect.any(Number)],
+    [(response) => head(response).write(role), 'deadline_exceeded', null],
+  ];
+  for (const [behave, code, retryAfterMs] of codes) {
+    const { url } = await engine(behave);
+    const answer = await send(routerOf([url, url, url, url]), { limits: { ...limits, firstContentMs: 100 } });
+    expect(answer).toMatchObject({ kind: 'failed', code, constraint: null, retryAfterMs });
+    expect(answer.kind === 'failed' && answer.attempts).toHaveLength(3);
+  }
+});
+
+test('where nobody is eligible nobody is tried, and the constraint is named', async () => {
+  const { url, seen } = await engine(good);
+  const answer = await send(routerOf([url]), { need: { ...need, countries: new Set(['FR']) } });
+  expect(answer).toMatchObject({ kind: 'failed', code: 'region_unavailable', constraint: 'country', attempts: [] });
+  expect(seen.calls).toBe(0);
+});
+
+test('a kept connection that died of old age costs the only worker nothing: it is asked again', async () => {
+  let calls = 0;
+  const { url } = await engine((response, request) => {
+    calls += 1;
+    if (calls === 2) response.destroy();
+    else good(response, request);
+  });
+  const router = routerOf([url]);
+  await readAll(await send(router));
+  const answer = await send(router);
+  expect(answer).toMatchObject({ kind: 'stream', attempt: { number: 2, earlier: [{ reason: 'reset' }] } });
+  await readAll(answer);
+});
+
+test('five failures eject a worker and a good answer at its return takes it back; a refused key quarantines it', async () => {
+  const { url } = await engine(answers(500, { error: 'dead at http://10.0.0.1:8000/x' }));
+  const { url: second } = await engine(good);
+  const router = routerOf([url, second]);
+  for (let call = 0; call < 12; call += 1) {
+    const worker = router.fleet.get('w0');
+    if (worker !== undefined) worker.times.firstContentMs = 1; // keep it attractive
+    await readAll(await send(router));
+  }
+  const worker = router.fleet.get('w0');
+  expect(worker?.state(performance.now())).toBe('degraded');
+  expect(worker?.lastError).toMatch(/HTTP 500: dead at <url>/);
+  const { url: locked } = await engine(answers(401, { error: 'Unauthorized' }));
+  const other = routerOf([locked, second]);
+  await readAll(await send(other));
+  expect(other.fleet.get('w0')?.lifecycle).toBe('quarantined');
+  expect(other.fleet.get('w0')?.lastError).toMatch(/engine_key/);
+});
