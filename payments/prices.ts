@@ -33,7 +33,7 @@ export interface Usage {
 
 const MILLION = 1_000_000n;
 const PRICES_CHANNEL = 'faregate_prices';
-const RELOAD_PAUSE_MS = 1_000;
+const RELOAD_MS = 10_000;
 /** The most tokens that any answer can have: what the token columns hold. */
 const MOST_TOKENS = 2_147_483_647n;
 
@@ -79,6 +79,28 @@ export function affordableCompletionTokens(
 /** The prices in force, in memory, kept current by the database's notifications. */
 export class PriceList {
   #prices: ReadonlyMap<string, Price> = new Map();
+  #stop: () => Promise<void> = async () => {};
+
+  /** Reads all prices and follows their changes until `close`. */
+  static async open(sql: Sql): Promise<PriceList> {
+    const list = new PriceList();
+    await list.load(sql);
+    // Without the database the last known prices stay in force: what they allow is bounded by leases.
+    const reload = () => void list.load(sql).catch(() => {});
+    const subscription = await sql.listen(PRICES_CHANNEL, reload, reload);
+    // A notification can be lost together with its connection.
+    const timer = setInterval(reload, RELOAD_MS);
+    timer.unref();
+    list.#stop = async () => {
+      clearInterval(timer);
+      await subscription.unlisten();
+    };
+    return list;
+  }
+
+  async close(): Promise<void> {
+    await this.#stop();
+  }
 
   /** The price in force of a model; undefined for a model that the host does not sell. */
   get(model: string): Price | undefined {
@@ -97,22 +119,6 @@ export class PriceList {
       from model m join price_version v on v.version = m.price_version
       order by m.id`;
     this.#prices = new Map(rows.map((row) => [row.model, row]));
-  }
-
-  /** Loads, and loads again whenever a gateway changes a price or the connection was lost. Answers how to stop. */
-  async follow(sql: Sql): Promise<() => Promise<void>> {
-    await this.load(sql);
-    let following = true;
-    const reload = (): void => {
-      if (!following) return;
-      // Without the database the last known prices stay in force: what they allow is bounded by leases.
-      this.load(sql).catch(() => setTimeout(reload, RELOAD_PAUSE_MS).unref());
-    };
-    const subscription = await sql.listen(PRICES_CHANNEL, reload, reload);
-    return async () => {
-      following = false;
-      await subscription.unlisten();
-    };
   }
 
   /** Puts the next price version of a model in force, here at once and in every gateway by notification. */

@@ -33,6 +33,12 @@ export function errorCode(error: unknown): string {
   return typeof code === 'string' ? code : '';
 }
 
+/** The constraint that a statement would have broken; empty for other errors. */
+export function constraintOf(error: unknown): string {
+  const name = error instanceof Error && 'constraint_name' in error ? error.constraint_name : '';
+  return typeof name === 'string' ? name : '';
+}
+
 /** True when the same statement may simply be sent again: all ledger statements are safe to repeat. */
 export function isTransient(error: unknown): boolean {
   const code = errorCode(error);

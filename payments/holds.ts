@@ -1,0 +1,214 @@
+/**
+ * Holds: the worst case of each call in flight, taken from its agent's purse in memory. A hold is resolved exactly once, by
+ * capture, void or its expiry; whatever comes after changes nothing.
+ */
+import type { Journal } from './journal.ts';
+import type { AgentPurse, Leases, Refusal } from './leases.ts';
+import { least, type Nanousd } from './money.ts';
+import { cost, operatorShare } from './prices.ts';
+import { type Closing, type Opening, recordText, unused } from './record.ts';
+import type { Settler } from './settle.ts';
+
+export interface HoldRequest {
+  /** A UUIDv7: the key of exactly-once settling. */
+  readonly callId: string;
+  readonly accountId: string;
+  readonly keyId: string;
+  /** The worst case, by `quote`. */
+  readonly amount: Nanousd;
+}
+
+export interface Hold {
+  readonly callId: string;
+  readonly amount: Nanousd;
+  /** What was charged; 0 until the hold is resolved. */
+  readonly charged: Nanousd;
+  /** Journals that the call is about to be dispatched. */
+  open(opening: Opening): void;
+  /** Journals how far the call has come: what it is charged when the process dies or the hold expires. */
+  progress(closing: Closing): void;
+  /**
+   * Charges what was used, at most the hold, and puts the rest back, at once; resolves when the charge is as safe as the
+   * acknowledgement level asks. Throws a RangeError, and changes nothing, on counts that are not whole.
+   */
+  capture(closing: Closing): Promise<void>;
+  /** Puts all back. A call that was opened, or has a closing, is recorded with a charge of 0; others leave no trace. */
+  void(closing?: Closing): Promise<void>;
+}
+
+/** `database`: resolved only by the commit of the settle statement. The other levels ask the journal. */
+export type Acknowledgement = 'page' | 'disk' | 'database';
+
+export interface HoldsOptions {
+  readonly leases: Leases;
+  readonly settler: Settler;
+  /** Null where there is no disk. */
+  readonly journal: Journal | null;
+  readonly ack: Acknowledgement;
+  /** A hold that nobody resolved is resolved after this, at its last progress. */
+  readonly expiryMs: number;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+}
+
+const UNWELL_RETRY_AFTER_MS = 1_000;
+
+export class Holds {
+  readonly #options: HoldsOptions;
+  /** In order of admission, which is the order of expiry. */
+  readonly #open = new Set<OpenHold>();
+  #closed = false;
+
+  constructor(options: HoldsOptions) {
+    this.#options = options;
+  }
+
+  /** Holds an amount: at once when the purse suffices, otherwise after a grant. */
+  hold(request: HoldRequest): Hold | Promise<Hold | Refusal> {
+    if (!this.accepting) return Promise.resolve({ code: 'ledger_unavailable', retryAfterMs: UNWELL_RETRY_AFTER_MS });
+    const purse = this.#options.leases.take(request.accountId, request.amount);
+    return purse === null ? this.#obtain(request) : this.#admit(request, purse);
+  }
+
+  /** What the account's calls in flight hold in this instance. */
+  heldBy(accountId: string): Nanousd {
+    return this.#options.leases.heldBy(accountId);
+  }
+
+  /** False when no hold could be journaled, or none is wanted any more. */
+  get accepting(): boolean {
+    return !this.#closed && (this.#options.journal?.failure ?? null) === null && !this.#options.leases.fenced;
+  }
+
+  /** Resolves the holds that are due, at their last progress. */
+  expire(): void {
+    const nowMs = this.#options.now();
+    for (const hold of this.#open) {
+      if (hold.expiresAtMs > nowMs) return;
+      hold.expire();
+    }
+  }
+
+  /** Admits nobody more and resolves what is open, at its last progress. */
+  close(): void {
+    this.#closed = true;
+    for (const hold of this.#open) hold.expire();
+  }
+
+  async #obtain(request: HoldRequest): Promise<Hold | Refusal> {
+    const outcome = await this.#options.leases.obtain(request.accountId, request.amount);
+    if ('code' in outcome) return outcome;
+    if (this.accepting) return this.#admit(request, outcome);
+    outcome.release(request.amount, 0n);
+    return { code: 'ledger_unavailable', retryAfterMs: UNWELL_RETRY_AFTER_MS };
+  }
+
+  #admit(request: HoldRequest, purse: AgentPurse): Hold {
+    const hold = new OpenHold(request, purse, this.#options, () => this.#open.delete(hold));
+    this.#open.add(hold);
+    return hold;
+  }
+}
+
+class OpenHold implements Hold {
+  readonly callId: string;
+  readonly amount: Nanousd;
+  readonly expiresAtMs: number;
+  charged: Nanousd = 0n;
+  readonly #keyId: string;
+  readonly #purse: AgentPurse;
+  readonly #options: HoldsOptions;
+  readonly #ended: () => void;
+  /** The call as last journaled. */
+  #last: Closing | null = null;
+  /** The journal segment that the call's records begin in. */
+  #segment: number | null = null;
+  #resolution: Promise<void> | null = null;
+
+  constructor(request: HoldRequest, purse: AgentPurse, options: HoldsOptions, ended: () => void) {
+    this.callId = request.callId;
+    this.amount = request.amount;
+    this.expiresAtMs = options.now() + options.expiryMs;
+    this.#keyId = request.keyId;
+    this.#purse = purse;
+    this.#options = options;
+    this.#ended = ended;
+  }
+
+  open(opening: Opening): void {
+    if (this.#resolution === null) this.#note('open', unused(opening, 'failed'));
+  }
+
+  progress(closing: Closing): void {
+    if (this.#resolution === null) this.#note('progress', closing);
+  }
+
+  capture(closing: Closing): Promise<void> {
+    this.#resolution ??= this.#close(closing, this.#chargeFor(closing));
+    return this.#resolution;
+  }
+
+  void(closing?: Closing): Promise<void> {
+    const recorded = closing ?? this.#last;
+    this.#resolution ??= recorded === null ? this.#vanish() : this.#close(recorded, 0n);
+    return this.#resolution;
+  }
+
+  expire(): void {
+    if (this.#last === null) void this.void();
+    else void this.capture({ ...this.#last, outcome: 'aborted' });
+  }
+
+  #note(kind: 'open' | 'progress', closing: Closing): void {
+    this.#last = closing;
+    this.#journal(kind, this.#text(closing, this.#chargeFor(closing)));
+  }
+
+  #close(closing: Closing, charged: Nanousd): Promise<void> {
+    const text = this.#text(closing, charged);
+    this.charged = charged;
+    this.#journal('close', text);
+    this.#release();
+    const settled = this.#options.settler.add({ text, segment: this.#segment });
+    return this.#acknowledgement(settled);
+  }
+
+  #vanish(): Promise<void> {
+    this.#release();
+    return Promise.resolve();
+  }
+
+  #release(): void {
+    this.#purse.release(this.amount, this.charged);
+    this.#ended();
+  }
+
+  /** A charge that the journal cannot keep is safe only in the database. */
+  async #acknowledgement(settled: Promise<void>): Promise<void> {
+    const { journal, ack } = this.#options;
+    if (ack === 'database' || journal === null || !(await journal.flushed())) await settled;
+  }
+
+  #journal(kind: 'open' | 'progress' | 'close', text: string): void {
+    const { journal } = this.#options;
+    if (journal === null) return;
+    this.#segment ??= journal.begin();
+    journal.append(kind, text);
+  }
+
+  #chargeFor(closing: Closing): Nanousd {
+    return least(cost(closing.price, closing), this.amount);
+  }
+
+  #text(closing: Closing, charged: Nanousd): string {
+    const holding = {
+      callId: this.callId,
+      accountId: this.#purse.accountId,
+      keyId: this.#keyId,
+      leaseId: this.#purse.leaseId,
+      amount: this.amount,
+    };
+    const share = closing.operatorId === null ? 0n : operatorShare(charged, closing.operatorSharePpm);
+    return recordText(holding, closing, { charged, share });
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * One life of one gateway in the ledger: it takes its directory, begins a new epoch, settles what an earlier life left in
+ * the journal, returns the money that life did not spend, and only then holds money for calls.
+ */
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Sql } from '../db/connect.ts';
+import { type InstanceDirectory, lockDirectory } from './directory.ts';
+import { type Acknowledgement, Holds } from './holds.ts';
+import { callsToSettle, type Journal } from './journal.ts';
+import { FileJournal, readJournal, setDamagedAside } from './journal-files.ts';
+import { type Holder, Leases, returnLeases } from './leases.ts';
+import { newId } from './ledger.ts';
+import { type InstanceLock, takeLock } from './lock.ts';
+import { repeat } from './retry.ts';
+import { Settler } from './settle.ts';
+
+export interface InstanceOptions {
+  readonly sql: Sql;
+  /** Where the instance's own directory is kept; null where there is no disk: then `ack` must be `database`. */
+  readonly dataDir: string | null;
+  readonly ack: Acknowledgement;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  readonly log: InstanceLog;
+  /** A hold is resolved after this at the latest. */
+  readonly holdExpiryMs?: number;
+}
+
+export interface InstanceLog {
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface LedgerInstance {
+  readonly id: string;
+  readonly epoch: number;
+  readonly holds: Holds;
+  readonly settler: Settler;
+  /** False when no more calls can be charged safely; the gateway is then not ready. */
+  healthy(): boolean;
+  /** Resolves what is open, settles all, returns the leases. What the database does not take in time stays in the journal. */
+  close(): Promise<void>;
+}
+
+/** Ten minutes for the longest call, and one more. */
+const HOLD_EXPIRY_MS = 660_000;
+const EXPIRY_CHECK_MS = 1_000;
+const STATEMENT_LIMIT_MS = 10_000;
+const CLOSE_LIMIT_MS = 10_000;
+
+/** Opens the instance of a directory. Throws when another process has it, or when the database cannot be reached. */
+export async function openInstance(options: InstanceOptions): Promise<LedgerInstance> {
+  const directory = options.dataDir === null ? null : lockDirectory(join(options.dataDir, 'journal'));
+  if (directory === null && options.ack !== 'database')
+    throw new Error(`acknowledgement "${options.ack}" needs a disk`);
+  try {
+    const lock = directory === null ? null : await takeLock(options.sql, directory.id);
+    try {
+      return await begin(options, directory, lock);
+    } catch (error) {
+      await lock?.release();
+      throw error;
+    }
+  } catch (error) {
+    directory?.unlock();
+    throw error;
+  }
+}
+
+async function begin(
+  options: InstanceOptions,
+  directory: InstanceDirectory | null,
+  lock: InstanceLock | null,
+): Promise<LedgerInstance> {
+  const { sql, ack, now, log } = options;
+  const report = (error: unknown): void =>
+    log.error({ err: error }, 'the ledger met an error that waiting does not mend');
+  let journal: Journal | null = null;
+  const settler = new Settler({
+    sql,
+    report,
+    settled: ({ segment }) => {
+      if (segment !== null) journal?.settled(segment);
+    },
+  });
+  const holder = await nextEpoch(sql, directory?.id ?? newId('inst'));
+  if (directory !== null) {
+    await settleEarlierLife(directory, settler, log);
+    await returnLeases(sql, holder.instanceId, holder.epoch);
+    journal = new FileJournal(directory.path, { level: ack === 'disk' ? 'disk' : 'page' });
+  }
+  const leases = new Leases({ sql, holder, now, report });
+  const expiryMs = options.holdExpiryMs ?? HOLD_EXPIRY_MS;
+  const holds = new Holds({ leases, settler, journal, ack, now, expiryMs });
+  const expiry = setInterval(() => holds.expire(), EXPIRY_CHECK_MS);
+  expiry.unref();
+  return {
+    id: holder.instanceId,
+    epoch: holder.epoch,
+    holds,
+    settler,
+    healthy: () => holds.accepting && settler.failure === null && (lock?.held ?? true),
+    close: async () => {
+      clearInterval(expiry);
+      await settleAndReturn({ sql, holder, holds, settler, log });
+      await journal?.close();
+      await lock?.release();
+      directory?.unlock();
+    },
+  };
+}
+
+/** Begins the next life of the instance: from here on the database grants nothing to the one before. */
+async function nextEpoch(sql: Sql, instanceId: string): Promise<Holder> {
+  const [row] = await repeat(
+    () => sql<{ epoch: number }[]>`
+      insert into instance (id, epoch) values (${instanceId}, 1)
+      on conflict (id) do update set epoch = instance.epoch + 1, started_at = now()
+      returning epoch`,
+    STATEMENT_LIMIT_MS,
+  );
+  if (row === undefined) throw new Error('the instance was not stored');
+  return { instanceId, epoch: row.epoch };
+}
+
+async function settleEarlierLife(directory: InstanceDirectory, settler: Settler, log: InstanceLog): Promise<void> {
+  const { records, damage } = readJournal(directory.path);
+  if (damage.length > 0) log.error({ directory: directory.path, damage }, 'the journal is damaged');
+  for (const text of callsToSettle(records)) void settler.add({ text, segment: null });
+  await settler.drain();
+  setDamagedAside(directory.path, damage);
+}
+
+async function settleAndReturn(life: {
+  sql: Sql;
+  holder: Holder;
+  holds: Holds;
+  settler: Settler;
+  log: InstanceLog;
+}): Promise<void> {
+  const { sql, holder, holds, settler, log } = life;
+  holds.close();
+  const settled = settler.drain().then(() => true);
+  if (await Promise.race([settled, sleep(CLOSE_LIMIT_MS, false, { ref: false })])) {
+    await returnLeases(sql, holder.instanceId, holder.epoch + 1);
+    return;
+  }
+  settler.stop();
+  log.warn({ instance: holder.instanceId }, 'the database is away: the journal is settled at the next start');
+}

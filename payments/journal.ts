@@ -1,0 +1,66 @@
+/** What a gateway writes down about its calls before it answers: the port, and the text of one line. */
+import { crc32 } from 'node:zlib';
+
+/** `open` before the dispatch, `progress` during a stream, `close` at the end. Each carries the whole call as it stands. */
+export type RecordKind = 'open' | 'progress' | 'close';
+
+/** `page`: survives the death of the process. `disk`: survives the death of the machine. */
+export type JournalLevel = 'page' | 'disk';
+
+export interface Journal {
+  /** Counts a call whose records begin now; answers the segment that they begin in. */
+  begin(): number;
+  /** Buffers a record (text by record.ts) for the write that ends this turn of the event loop. */
+  append(kind: RecordKind, call: string): void;
+  /** True once all that was appended is as safe as the level promises; false when it never will be. */
+  flushed(): Promise<boolean>;
+  /** Tells that a call that began in this segment is settled: a segment without unsettled calls can be retired. */
+  settled(segment: number): void;
+  /** Why nothing can be written any more; null while all is well. */
+  readonly failure: Error | null;
+  close(): Promise<void>;
+}
+
+/** One record as read back. */
+export interface JournalRecord {
+  readonly kind: RecordKind;
+  readonly callId: string;
+  /** The text by record.ts. */
+  readonly call: string;
+}
+
+const VERSION = 1;
+const PREFIX = new RegExp(`^\\{"v":${VERSION},"kind":"(open|progress|close)","call":`);
+const CRC_DIGITS = 8;
+
+/** A line without its newline: the CRC-32 of the JSON in 8 hex digits, a space, the JSON. */
+export function encodeLine(kind: RecordKind, call: string): string {
+  const json = `{"v":${VERSION},"kind":"${kind}","call":${call}}`;
+  return `${crc32(json).toString(16).padStart(CRC_DIGITS, '0')} ${json}`;
+}
+
+/** The record of a line; null when the line is not as it was written. */
+export function decodeLine(line: string): JournalRecord | null {
+  const json = line.slice(CRC_DIGITS + 1);
+  if (line !== `${crc32(json).toString(16).padStart(CRC_DIGITS, '0')} ${json}`) return null;
+  const kind = PREFIX.exec(json)?.[1];
+  if (kind !== 'open' && kind !== 'progress' && kind !== 'close') return null;
+  const { call } = JSON.parse(json) as { call: { id: string } };
+  return { kind, callId: call.id, call: JSON.stringify(call) };
+}
+
+/**
+ * What remains to be settled of a journal: each call's last record. A call without a `close` was cut off by a crash, so it
+ * is closed as aborted at what its last record charges.
+ */
+export function callsToSettle(records: Iterable<JournalRecord>): string[] {
+  const last = new Map<string, JournalRecord>();
+  for (const record of records) {
+    if (last.get(record.callId)?.kind !== 'close') last.set(record.callId, record);
+  }
+  return [...last.values()].map(({ kind, call }) => (kind === 'close' ? call : aborted(call)));
+}
+
+function aborted(call: string): string {
+  return JSON.stringify({ ...(JSON.parse(call) as object), outcome: 'aborted' });
+}

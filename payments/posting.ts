@@ -1,0 +1,81 @@
+/** The statements that post closed calls: insert the calls, sum what was really inserted, write entries, update balances. */
+import { v7 as uuidv7 } from 'uuid';
+import type { Sql } from '../db/connect.ts';
+
+/** Posts calls (texts by record.ts). Those that are there already change nothing. */
+export async function postCalls(sql: Sql, calls: readonly string[]): Promise<void> {
+  await sql`
+    with fresh as (
+      insert into call (
+        id, account_id, key_id, lease_id, endpoint, model, worker_id, operator_id, region, outcome, streamed, attempts,
+        prompt_tokens, cached_tokens, completion_tokens, held_nanousd, charged_nanousd, operator_nanousd, price_version,
+        queue_ms, ttft_ms, billed_ms, total_ms
+      )
+      select * from jsonb_to_recordset(${asList(calls)}::text::jsonb) as closed (
+        id uuid, account_id text, key_id text, lease_id text, endpoint text, model text, worker_id text, operator_id text,
+        region text, outcome text, streamed boolean, attempts integer, prompt_tokens integer, cached_tokens integer,
+        completion_tokens integer, held_nanousd bigint, charged_nanousd bigint, operator_nanousd bigint,
+        price_version integer, queue_ms integer, ttft_ms integer, billed_ms integer, total_ms integer
+      )
+      on conflict (id) do nothing
+      returning lease_id, operator_id, charged_nanousd, operator_nanousd
+    ), movement as (
+      select account_id, sum(amount)::bigint as amount from (
+        select lease_id as account_id, -charged_nanousd as amount from fresh
+        union all select operator_id, operator_nanousd from fresh where operator_id is not null
+        union all select 'revenue', charged_nanousd - operator_nanousd from fresh
+      ) side group by account_id having sum(amount) <> 0
+    ), posting as (
+      insert into txn (id, kind) select ${uuidv7()}::uuid, 'settle' where exists (select from movement) returning id
+    ), posted as (
+      insert into entry (txn_id, account_id, amount) select posting.id, m.account_id, m.amount from posting, movement m
+    ), locked as (
+      -- In the order of their ids, so that gateways which settle at once wait for each other and never deadlock.
+      select id from account where id in (select account_id from movement) order by id for no key update
+    )
+    update account a set balance = a.balance + m.amount
+    from movement m, locked where a.id = m.account_id and locked.id = a.id`;
+}
+
+/**
+ * Posts one call whose escrow does not cover it: another life of the instance returned the lease before this record was
+ * found. The lease is filled up from the agent's prepaid money and, beyond that, from our own: a loss is never the agent's.
+ */
+export async function postShortCall(sql: Sql, call: string, reason: string): Promise<void> {
+  await sql.begin(async (transaction) => {
+    // The two share all that is used here: a transaction is one connection of the client.
+    const tx = transaction as unknown as Sql;
+    await tx`
+      with short as (
+        select r.id, r.lease_id, r.account_id, r.charged_nanousd - a.balance as amount
+        from jsonb_to_record(${call}::text::jsonb) as r (id uuid, account_id text, lease_id text, charged_nanousd bigint)
+        join account a on a.id = r.lease_id
+        where r.charged_nanousd > a.balance and not exists (select from call c where c.id = r.id)
+        for no key update of a
+      ), prepaid as (
+        select a.id, least(a.balance, s.amount) as amount from account a join short s on a.id = s.account_id
+        for no key update of a
+      ), movement as (
+        select id as account_id, -amount as amount from prepaid where amount > 0
+        union all
+        select 'shortfall', -(s.amount - p.amount) from short s, prepaid p where s.amount > p.amount
+        union all
+        select lease_id, amount from short
+      ), filling as (
+        insert into txn (id, kind) select ${uuidv7()}::uuid, 'grant' where exists (select from short) returning id
+      ), posted as (
+        insert into entry (txn_id, account_id, amount) select f.id, m.account_id, m.amount from filling f, movement m
+      ), leased as (
+        update lease l set granted = l.granted + s.amount from short s where l.id = s.lease_id
+      ), filed as (
+        insert into settle_exception (call_id, reason, record) select id, ${reason}, ${call}::text::jsonb from short
+        on conflict (call_id) do nothing
+      )
+      update account a set balance = a.balance + m.amount from movement m where a.id = m.account_id`;
+    await postCalls(tx, [call]);
+  });
+}
+
+function asList(calls: readonly string[]): string {
+  return `[${calls.join(',')}]`;
+}

@@ -1,0 +1,127 @@
+/**
+ * Settling: closed calls go into the database in batches, each in one statement. Exactly-once is the primary key of `call`:
+ * only rows that were really inserted are summed and posted, so any batch may be sent again, by anybody, at any time.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Sql } from '../db/connect.ts';
+import { postCalls, postShortCall } from './posting.ts';
+import { constraintOf, errorCode, isTransient, pauseBefore, withDeadline } from './retry.ts';
+
+/** A call to settle: its text by record.ts, and where its journal begins. */
+export interface ClosedCall {
+  readonly text: string;
+  readonly segment: number | null;
+}
+
+export interface SettlerOptions {
+  readonly sql: Sql;
+  /** Hears of each call that is settled. */
+  readonly settled: (call: ClosedCall) => void;
+  /** Hears of errors that waiting does not mend, and of calls that were posted in another way than they should. */
+  readonly report: (error: unknown) => void;
+}
+
+interface Batch {
+  readonly calls: ClosedCall[];
+  readonly committed: PromiseWithResolvers<void>;
+}
+
+const BATCH_CALLS_MAX = 1_000;
+const BATCH_WAIT_MS = 5;
+const STATEMENT_DEADLINE_MS = 10_000;
+const CHECK_VIOLATION = '23514';
+const BALANCE_CHECK = 'account_balance_at_or_above_floor';
+
+export class Settler {
+  readonly #options: SettlerOptions;
+  /** The batches to commit, in order; the last one is being filled. */
+  readonly #batches: Batch[] = [];
+  #committing = false;
+  #newest: Promise<void> = Promise.resolve();
+  #stopped = false;
+  /** The error that keeps the oldest batch from being settled and that waiting does not mend; null while all is well. */
+  failure: unknown = null;
+
+  constructor(options: SettlerOptions) {
+    this.#options = options;
+  }
+
+  /** Hands a call over; resolves when it is committed. Never rejects: while the database is away it waits. */
+  add(call: ClosedCall): Promise<void> {
+    let batch = this.#batches.at(-1);
+    if (batch === undefined || batch.calls.length >= BATCH_CALLS_MAX) {
+      batch = { calls: [], committed: Promise.withResolvers() };
+      this.#batches.push(batch);
+      this.#newest = batch.committed.promise;
+    }
+    batch.calls.push(call);
+    if (!this.#committing) void this.#commitAll();
+    return batch.committed.promise;
+  }
+
+  /** Resolves when everything handed over so far is committed. */
+  drain(): Promise<void> {
+    return this.#newest;
+  }
+
+  /** How many calls wait for their commit, but for those in the statement now under way. */
+  get waiting(): number {
+    return this.#batches.reduce((sum, { calls }) => sum + calls.length, 0);
+  }
+
+  /** Gives up: what is not committed yet stays in the journal for the next start. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  async #commitAll(): Promise<void> {
+    this.#committing = true;
+    for (let batch = this.#batches[0]; batch !== undefined && !this.#stopped; batch = this.#batches[0]) {
+      if (batch.calls.length < BATCH_CALLS_MAX) await sleep(BATCH_WAIT_MS);
+      this.#batches.shift();
+      await this.#commit(batch);
+    }
+    this.#committing = false;
+  }
+
+  async #commit(batch: Batch): Promise<void> {
+    for (let attempt = 0; !this.#stopped; attempt++) {
+      try {
+        await this.#post(batch.calls);
+        this.failure = null;
+        for (const call of batch.calls) this.#options.settled(call);
+        batch.committed.resolve();
+        return;
+      } catch (error) {
+        if (!isTransient(error)) this.#fail(error);
+        await pauseBefore(attempt);
+      }
+    }
+  }
+
+  /** Posts calls together; where a balance does not suffice, in halves, until the one is alone that lacks it. */
+  async #post(calls: readonly ClosedCall[]): Promise<void> {
+    const { sql } = this.#options;
+    try {
+      const texts = calls.map(({ text }) => text);
+      await withDeadline(postCalls(sql, texts), STATEMENT_DEADLINE_MS);
+    } catch (error) {
+      const [first] = calls;
+      if (errorCode(error) !== CHECK_VIOLATION || constraintOf(error) !== BALANCE_CHECK || first === undefined)
+        throw error;
+      if (calls.length === 1) {
+        this.#options.report(error);
+        await withDeadline(postShortCall(sql, first.text, 'escrow_short'), STATEMENT_DEADLINE_MS);
+        return;
+      }
+      const half = calls.length >> 1;
+      await this.#post(calls.slice(0, half));
+      await this.#post(calls.slice(half));
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.failure === null) this.#options.report(error);
+    this.failure = error;
+  }
+}
