@@ -20,7 +20,7 @@ test('a thousand keys are a thousand different keys', () => {
 
 test('any one character mistyped makes it no key', () => {
   const key = mintKey('live', randomBytes);
-  fc.assert(
+  return fc.assert(
     fc.property(fc.nat({ max: key.length - 1 }), fc.string({ minLength: 1, maxLength: 1 }), (at, typed) => {
       fc.pre(typed !== key[at]);
       expect(parseKey(key.slice(0, at) + typed + key.slice(at + 1))).toBeNull();
@@ -39,7 +39,7 @@ test('junk, cut, lengthened and framed keys are no keys', () => {
   for (const text of ['', 'fg_op_', 'sk-abc', key.slice(0, -1), `${key}0`, ` ${key}`, `${key}\n`, key.toUpperCase()]) {
     expect(parseKey(text)).toBeNull();
   }
-  fc.assert(fc.property(fc.string(), (text) => parseKey(text) === null));
+  return fc.assert(fc.property(fc.string(), (text) => parseKey(text) === null));
 });
 
 test('every digit is equally likely when every byte is', () => {

@@ -18,11 +18,11 @@ test('a quiet key may take its whole minute at once, and not one call more', () 
     for (let n = 0; n < requestsPerMinute; n++) expect(limiter.admit('key', limits, call).ok).toBe(true);
     expect(limiter.admit('key', limits, call)).toMatchObject({ ok: false, which: 'requests' });
   });
-  fc.assert(takesAll);
+  return fc.assert(takesAll);
 });
 
 test('who waits as long as told is admitted, and a millisecond less is not enough', () => {
-  fc.assert(
+  return fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 10_000 }),
       fc.nat(1_000_000),
@@ -53,7 +53,7 @@ const step = fc.record({
 
 test('no span of time sees more tokens used than one limit and what drains in it, whatever is given back and when', () => {
   const tokensPerMinute = 1_000;
-  fc.assert(
+  return fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const { clock, limiter } = limiterAt(0);
       const open: { end: (tokens: number) => void; used: number }[] = [];
@@ -94,7 +94,7 @@ test('what a call did not use is free at once for the next', () => {
 });
 
 test('calls that end in any order give back all that they did not use', () => {
-  fc.assert(
+  return fc.assert(
     fc.property(fc.shuffledSubarray([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], { minLength: 10 }), (order) => {
       const { limiter } = limiterAt(0);
       const limits = { ...roomy, tokensPerMinute: 10_000 };
