@@ -9,7 +9,6 @@ export interface RecordedCase {
   readonly name: string;
   readonly method: string;
   readonly path: string;
-  /** Exactly as it was sent. */
   readonly body: string | undefined;
   /** Beside the usual ones; null takes one of these away. */
   readonly headers: Readonly<Record<string, string | null>>;
@@ -68,8 +67,7 @@ export async function send({ method, path, body, headers }: RecordedCase, server
     if (value === null) delete merged[name.toLowerCase()];
     else merged[name.toLowerCase()] = Buffer.from(withKey(value, server.apiKey)).toString('latin1');
   }
-  const bytes = body === undefined ? null : Buffer.from(body.replace(/"model": ?"tiny"/, `"model":"${server.model}"`));
-  const answer = await fetch(server.url + path, { method, headers: merged, body: bytes });
+  const answer = await fetch(server.url + path, { method, headers: merged, body: bytesOf(body, server.model) });
   const contentType = answer.headers.get('content-type') ?? '';
   const text = await answer.text();
   return {
@@ -77,6 +75,14 @@ export async function send({ method, path, body, headers }: RecordedCase, server
     contentType,
     content: contentType.startsWith('text/event-stream') ? eventsOf(text) : JSON.parse(text),
   };
+}
+
+/** The body as it was sent. The recordings are UTF-8, so a byte that is not stands in them as U+FFFD. */
+function bytesOf(body: string | undefined, model: string): Buffer | null {
+  if (body === undefined) return null;
+  const text = body.replace(/"model": ?"tiny"/, `"model":"${model}"`);
+  const pieces = text.split('\ufffd').flatMap((piece) => [Buffer.from([0xff]), Buffer.from(piece)]);
+  return Buffer.concat(pieces.slice(1));
 }
 
 const withKey = (header: string, apiKey: string) => header.replace(/^(\w+ |)test$/, (_, scheme) => scheme + apiKey);
