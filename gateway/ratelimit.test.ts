@@ -84,6 +84,23 @@ test('no span of time sees more tokens used than one limit and what drains in it
   );
 });
 
+test.each([
+  { ranMs: 60_000, drained: 1_000, fitsAfter: 0 },
+  { ranMs: 45_000, drained: 750, fitsAfter: 250 },
+  { ranMs: 0, drained: 0, fitsAfter: 1_000 },
+])('of an unused call that ran $ranMs ms, what drained meanwhile is not given back again', (example) => {
+  const { clock, limiter } = limiterAt(0);
+  const limits = { ...roomy, tokensPerMinute: 1_000 };
+  const take = (tokens: number) => limiter.admit('key', limits, { tokens, stream: false });
+  const unused = take(1_000);
+  clock.ms += example.ranMs;
+  if (example.drained > 0) expect(take(example.drained).ok).toBe(true);
+  expect(take(1).ok).toBe(false);
+  if (unused.ok) unused.release(0);
+  if (example.fitsAfter > 0) expect(take(example.fitsAfter).ok).toBe(true);
+  expect(take(1).ok).toBe(false);
+});
+
 test('what a call did not use is free at once for the next', () => {
   const { limiter } = limiterAt(5);
   const limits = { ...roomy, tokensPerMinute: 1_000 };
