@@ -1,6 +1,6 @@
 /** The story of one call: authenticate, parse, quote, hold, route and dispatch, relay, capture. */
 import type { Hold } from '../payments/holds.ts';
-import { affordableCompletionTokens, type Price, quote } from '../payments/prices.ts';
+import { affordableCompletionTokens } from '../payments/prices.ts';
 import { type Dispatched, dispatch } from '../router/dispatch.ts';
 import type { Principal } from './auth.ts';
 import { Call } from './call.ts';
@@ -11,6 +11,7 @@ import { deliverWhole, relayStream, StreamHead } from './relay.ts';
 import { type InferenceRequest, parseInference } from './request.ts';
 import type { RequestKind } from './request-fields.ts';
 import { asApiError } from './unexpected.ts';
+import { maxTokensOf, priceOf, worstCase } from './worst-case.ts';
 
 export const inferencePaths = {
   chat: '/v1/chat/completions',
@@ -101,10 +102,9 @@ async function closeAborted(
 /** Holds the most that the call can cost. Without an explicit `max_tokens` the output is cut to what is affordable. */
 async function holdWorstCase(gateway: Gateway, call: Call): Promise<{ hold: Hold; maxTokens: number }> {
   const { request, price, limits } = call;
-  const bounds = { promptTokensMax: request.promptTokensMax, durationMsMax: limits.totalMs };
-  let maxTokens = request.maxTokens ?? contextLength(gateway, request.model);
+  let maxTokens = maxTokensOf(gateway, request);
   for (;;) {
-    const amount = quote(price, { ...bounds, completionTokensMax: maxTokens * request.sequences });
+    const amount = worstCase(gateway, request, price, maxTokens);
     const outcome = await gateway.ledger.holds.hold({
       callId: call.id,
       accountId: call.principal.ownerId,
@@ -120,19 +120,16 @@ async function holdWorstCase(gateway: Gateway, call: Call): Promise<{ hold: Hold
     const { available } = outcome;
     const affordable =
       request.maxTokens === null
-        ? affordableCompletionTokens(price, { ...bounds, available, sequences: request.sequences })
+        ? affordableCompletionTokens(price, {
+            promptTokensMax: request.promptTokensMax,
+            durationMsMax: limits.totalMs,
+            available,
+            sequences: request.sequences,
+          })
         : 0;
     if (affordable < limits.clampTokensMin || affordable >= maxTokens) throw tooDear(amount, available);
     maxTokens = affordable;
   }
-}
-
-/** The longest answer that any worker of the model can give; refused at once where there is none. */
-function contextLength(gateway: Gateway, model: string): number {
-  const pool = gateway.router.fleet.pool(model);
-  if (pool.length === 0)
-    throw apiError('no_worker', 'No worker serves this model now: ask again.', { retryAfterMs: 5_000 });
-  return pool.reduce((longest, worker) => Math.max(longest, worker.contextOf(model)), 0);
 }
 
 function dispatchRequest(gateway: Gateway, exchange: Exchange, call: Call, maxTokens: number) {
@@ -183,15 +180,6 @@ function requireJson(exchange: Exchange): void {
   const type = exchange.header('content-type') ?? '';
   if (/^application\/json\b/i.test(type)) return;
   throw apiError('unsupported_media_type', 'Send the body as JSON with `content-type: application/json`.');
-}
-
-/** A model without a price is refused, never free. */
-function priceOf(gateway: Gateway, model: string): Price {
-  const price = gateway.prices.get(model);
-  if (price !== undefined) return price;
-  throw apiError('model_not_found', 'There is no such model here; GET /v1/models lists what there is.', {
-    param: 'model',
-  });
 }
 
 function tooDear(amount: bigint, available: bigint): ApiError {

@@ -95,10 +95,11 @@ async function assemble(platform: Platform, adminKey: string, undo: (() => Promi
     ack: config.ack,
     log,
     now: platform.now,
+    holdExpiryMs: config.limits.totalMs + config.limits.holdGraceMs,
   });
   undo.unshift(() => ledger.close());
-  const prices = new PriceList();
-  undo.unshift(await prices.follow(database.sql));
+  const prices = await PriceList.open(database.sql);
+  undo.unshift(() => prices.close());
   const keyring = new Keyring({
     sql: database.sql,
     pepper: secrets.pepper,

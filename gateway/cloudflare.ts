@@ -1,0 +1,115 @@
+/**
+ * The Workers entry, thin for now: inference calls, one ledger instance per request, acknowledged by the database. A database
+ * connection belongs to the request that opened it there, so what stands upon it is built per request too.
+ */
+import { createHmac, randomBytes } from 'node:crypto';
+import { Hono } from 'hono';
+import { connect } from '../db/connect.ts';
+import { openInstance } from '../payments/instance.ts';
+import { PriceList } from '../payments/prices.ts';
+import { Fleet } from '../router/fleet.ts';
+import { Registry } from '../router/registry.ts';
+import { Keyring } from './auth.ts';
+import { inferencePaths, serveCall } from './completions.ts';
+import { type Config, readConfig } from './config.ts';
+import { FetchExchange } from './exchange-fetch.ts';
+import type { Metrics } from './metrics.ts';
+import { OperatorShares } from './operator-shares.ts';
+import { fetchOutbound } from './outbound-fetch.ts';
+import type { Gateway, Log, Platform } from './platform.ts';
+import { RateLimiter } from './ratelimit.ts';
+import { loadSecrets } from './secrets.ts';
+import { PromptRatios } from './usage.ts';
+
+interface Bindings {
+  readonly HYPERDRIVE: { readonly connectionString: string };
+  readonly FAREGATE_REGION?: string;
+  readonly FAREGATE_LOG?: string;
+}
+
+interface ExecutionContext {
+  waitUntil(work: Promise<unknown>): void;
+}
+
+/** Cloudflare's advice for Hyperdrive. */
+const CONNECTIONS_PER_REQUEST = 5;
+
+const app = new Hono<{ Bindings: Bindings }>();
+app.get('/healthz', (context) => context.json({ status: 'ok' }));
+for (const kind of ['chat', 'completion', 'embedding'] as const) {
+  app.post(inferencePaths[kind], (context) => {
+    const config = edgeConfig(context.env);
+    const exchange = new FetchExchange(context.req.raw, config.limits);
+    const work = serveOne(config, context.env, context.executionCtx, (gateway) => serveCall(gateway, exchange, kind));
+    context.executionCtx.waitUntil(work);
+    return Promise.race([exchange.response, work.then(() => exchange.response)]);
+  });
+}
+
+export default app;
+
+function edgeConfig(env: Bindings): Config {
+  return readConfig({ FAREGATE_REGION: env.FAREGATE_REGION, FAREGATE_LOG: env.FAREGATE_LOG, FAREGATE_ACK: 'database' });
+}
+
+/** Builds a gateway, lets it work, and returns what it leased. */
+async function serveOne(
+  config: Config,
+  env: Bindings,
+  context: ExecutionContext,
+  work: (gateway: Gateway) => Promise<void>,
+): Promise<void> {
+  const database = connect(env.HYPERDRIVE.connectionString, { max: CONNECTIONS_PER_REQUEST });
+  const now = () => performance.now();
+  const platform: Platform = {
+    config,
+    database,
+    log: consoleLog,
+    now,
+    random: Math.random,
+    randomBytes,
+    waitUntil: (background) => context.waitUntil(background),
+  };
+  const { sql } = database;
+  const ledger = await openInstance({ sql, dataDir: null, ack: 'database', log: consoleLog, now });
+  try {
+    const secrets = await loadSecrets(sql);
+    const prices = new PriceList();
+    await prices.load(sql);
+    const fleet = new Fleet({ now, random: Math.random });
+    for (const worker of await new Registry(sql).list()) fleet.upsert(worker);
+    await work({
+      platform,
+      keyring: new Keyring({ sql, pepper: secrets.pepper, adminKey: '', limits: config.limits, now }),
+      prices,
+      ledger,
+      router: { fleet, outbound: fetchOutbound, log: consoleLog },
+      registry: new Registry(sql),
+      rateLimiter: new RateLimiter(now),
+      metrics: noMetrics,
+      promptRatios: new PromptRatios(),
+      operatorShares: new OperatorShares(database),
+      openCalls: new Map(),
+      accepting: true,
+      cacheSalt: (accountId) => createHmac('sha256', secrets.cacheSalt).update(accountId).digest('hex'),
+    });
+  } finally {
+    await ledger.close();
+    await database.close();
+  }
+}
+
+const consoleLog: Log = {
+  debug: () => {},
+  info: () => {},
+  warn: (fields, message) => console.warn(message, fields),
+  error: (fields, message) => console.error(message, fields),
+};
+
+/** An isolate lives too briefly to be scraped: the platform's own analytics count there. */
+const noMetrics: Metrics = {
+  callClosed: () => {},
+  refused: () => {},
+  render: () => Promise.resolve(''),
+  contentType: 'text/plain',
+};
