@@ -1,4 +1,4 @@
-import type { Choice, Delta } from './choice.ts';
+import type { Choice, Delta, Finish } from './choice.ts';
 import type { Exchange } from './exchange.ts';
 import type { Failure } from './failure.ts';
 import { chatLogprobs, type Logprob } from './logprobs.ts';
@@ -24,7 +24,6 @@ export class ChatStream implements Reply {
   private readonly head: string;
   private readonly fingerprint: string;
   private began = false;
-  private readonly calls = new Set<number>();
 
   constructor(exchange: Exchange, parts: ReplyParts, form: ChatForm) {
     this.exchange = exchange;
@@ -128,16 +127,13 @@ export class ChatStream implements Reply {
       extras !== null && extras.logprobs.length > 0 ? JSON.stringify(chatLogprobs(extras.logprobs)) : 'null';
     const ids = extras !== null && returnTokenIds ? JSON.stringify(extras.ids) : 'null';
     const finish = finishing
-      ? `${JSON.stringify(chatFinish(choice, this.calls.has(choice.index), this.form))},"stop_reason":${JSON.stringify(choice.stopReason)}`
+      ? `${JSON.stringify(chatFinish(choice, this.form))},"stop_reason":${JSON.stringify(choice.stopReason)}`
       : 'null';
     this.exchange.send(
       `${this.head}{"index":${choice.index},"delta":${delta},"logprobs":${logprobs},"finish_reason":${finish},` +
         `"token_ids":${ids}}]${this.usageJson(choice, choice.completionTokens)}` +
         `${finishing && !includeUsage ? this.fingerprint : ''}}\n\n`,
     );
-    if (delta.startsWith('{"content":null')) {
-      this.calls.add(choice.index);
-    }
   }
 
   private deltaJson(delta: Delta): string {
@@ -258,7 +254,7 @@ export class ChatWhole implements Reply {
         reasoning: reasoning === '' || !this.form.includeReasoning ? null : reasoning,
       },
       logprobs: logprobs.length > 0 ? chatLogprobs(logprobs) : null,
-      finish_reason: chatFinish(choice, calls.length > 0, this.form),
+      finish_reason: chatFinish(choice, this.form),
       stop_reason: choice.stopReason,
       token_ids: this.parts.form.returnTokenIds ? ids : null,
       routed_experts: null,
@@ -284,6 +280,6 @@ function joined(deltas: readonly Delta[], kind: 'content' | 'reasoning'): string
   return deltas.reduce((sum, delta) => (delta.kind === kind ? sum + delta.text : sum), '');
 }
 
-function chatFinish(choice: Choice, called: boolean, form: ChatForm): string | null {
-  return choice.finish === 'stop' && called && !form.namedTool ? 'tool_calls' : choice.finish;
+function chatFinish({ finish, calledTools }: Choice, { namedTool }: ChatForm): Finish | 'tool_calls' | null {
+  return finish === 'stop' && calledTools && !namedTool ? 'tool_calls' : finish;
 }

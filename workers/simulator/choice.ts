@@ -6,7 +6,7 @@ import type { Script, Token } from './script.ts';
 import { MARKS, type Tokenizer } from './tokenizer.ts';
 
 /** Why a choice ended. */
-export type Finish = 'stop' | 'length' | 'tool_calls' | 'abort';
+export type Finish = 'stop' | 'length' | 'abort';
 
 /** Text that goes to the caller, in order: content, reasoning, the name of a call, or a piece of its arguments. */
 export type Delta =
@@ -34,6 +34,7 @@ export class Choice implements Job {
   /** Why it ended, as the caller is told. */
   finish: Finish | null = null;
   hasEnded = false;
+  calledTools = false;
   stopReason: string | number | null = null;
   /** Everything said, tool calls written out. */
   raw = '';
@@ -125,6 +126,7 @@ export class Choice implements Job {
       this.append({ kind: 'arguments', call: token.call, text });
     }
     if (token.opens !== null) {
+      this.calledTools = true;
       this.append({ kind: 'call', call: token.call, name: token.opens });
     }
     this.checkStop(token);

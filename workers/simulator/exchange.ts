@@ -105,8 +105,6 @@ export class Exchange {
 
   /** Ends the connection with no last chunk, after what was written so far. */
   cut(): void {
-    this.response.flushHeaders();
-    this.response.socket?.end();
     this.response.socket?.destroySoon();
   }
 

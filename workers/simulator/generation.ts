@@ -2,11 +2,12 @@ import { Call } from './call.ts';
 import { Choice } from './choice.ts';
 import type { Exchange } from './exchange.ts';
 import { badRequest, unknownModel } from './failure.ts';
-import { refusal, withFault } from './faults.ts';
+import { type FaultRule, refusal } from './faults.ts';
+import { withFault } from './faulty-reply.ts';
 import type { Fields, JsonObject } from './fields.ts';
 import type { Machine } from './machine.ts';
 import type { Settings } from './options.ts';
-import { hashIds, seededRandom } from './random.ts';
+import { hashIds } from './random.ts';
 import type { Form, Identity, Reply, ReplyParts } from './reply.ts';
 import type { Sampling } from './sampling.ts';
 import type { Script } from './script.ts';
@@ -41,7 +42,7 @@ export function checkModel(fields: Fields, settings: Settings): void {
 /** Refuses a data-parallel rank that does not exist; there is one. */
 export function checkRank(exchange: Exchange): void {
   const rank = Number(exchange.header('x-data-parallel-rank') ?? 0);
-  if (Number.isInteger(rank) && (rank < 0 || rank > 0)) {
+  if (Number.isInteger(rank) && rank !== 0) {
     throw badRequest(`data_parallel_rank ${rank} is out of range [0, 1).`);
   }
 }
@@ -101,7 +102,7 @@ function makeChoices(machine: Machine, { prompts, sampling, topLogprobs, script 
   const nowMs = (): number => machine.clock.nowMs();
   const onSaid = (choice: Choice): void => {
     if (choice.hasEnded) {
-      machine.completed(choice);
+      machine.statistics.completed(choice, sampling.choices);
     }
     call.said(choice);
   };
@@ -127,7 +128,7 @@ function makeIdentity(
   machine: Machine,
   exchange: Exchange,
   { idPrefix, body }: Plan,
-  rule: { fault: string; factor?: number } | null,
+  rule: FaultRule | null,
 ): Identity {
   const named = exchange.header('x-request-id') ?? body.request_id;
   return {
@@ -138,6 +139,3 @@ function makeIdentity(
     usageFactor: rule?.fault === 'inflated-usage' ? (rule.factor ?? 10) : 1,
   };
 }
-
-/** Randomness of one choice. */
-export const choiceRandom = seededRandom;

@@ -1,6 +1,5 @@
 import { BlockPool } from './blocks.ts';
 import type { Call } from './call.ts';
-import type { Choice } from './choice.ts';
 import { type Clock, realClock } from './clock.ts';
 import { Engine } from './engine.ts';
 import { backlogFull, engineDead, queueFull, shuttingDown } from './failure.ts';
@@ -75,10 +74,5 @@ export class Machine {
         call.mute();
       }
     }
-  }
-
-  /** Counts a choice that came to its own end. */
-  completed(choice: Choice): void {
-    this.statistics.completed(choice, this.settings);
   }
 }

@@ -106,9 +106,12 @@ const DEFAULTS: Required<SimulatorOptions> = {
   idleConnectionMs: 5000,
 };
 
-/** Fills in the defaults. As with vLLM, the fingerprint changes with the flags; the word `simulator` in it is ours. */
+/** Fills in the defaults; throws when the KV cache could not hold one full context. As with vLLM, the fingerprint changes with the flags; the word `simulator` in it is ours. */
 export function settle(options: SimulatorOptions): Settings {
   const settings = { ...DEFAULTS, ...options };
+  if (settings.kvBlocks * settings.blockSize < settings.contextLength) {
+    throw new Error('the KV cache (kvBlocks times blockSize) is smaller than contextLength');
+  }
   const { host: _host, port: _port, apiKey: _apiKey, ...flags } = settings;
   const hash = createHash('sha256').update(JSON.stringify(flags)).digest('hex').slice(0, 8);
   return { ...settings, fingerprint: `simulator-${VLLM_VERSION}-${hash}` };

@@ -108,7 +108,7 @@ function health(machine: Machine, exchange: Exchange): void {
   exchange.text(machine.state === 'dead' ? 503 : 200, '', {});
 }
 
-/** Calls here, running and waiting; the asking call counts as one where nothing else runs, as recorded. */
+/** Sequences here, running and waiting. */
 function load({ settings, engine }: Machine, exchange: Exchange): void {
   exchange.json(200, { server_load: settings.loadTracking ? engine.runningCount + engine.waitingCount : 0 });
 }

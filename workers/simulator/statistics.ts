@@ -1,5 +1,4 @@
 import type { Choice } from './choice.ts';
-import type { Settings } from './options.ts';
 
 /** A Prometheus histogram. */
 export class Histogram {
@@ -69,12 +68,15 @@ export class Statistics {
   }
 
   /** Counts a choice that came to its own end; aborted ones are not counted, as in vLLM. */
-  completed(choice: Choice, _settings: Settings): void {
+  completed(choice: Choice, choices: number): void {
+    this.toolCalls += choice.calledTools ? 1 : 0;
     this.finished[choice.finish === 'length' ? 'length' : 'stop'] += 1;
     const { arrivedMs, scheduledMs, firstTokenMs, lastTokenMs } = choice.times;
     const { histograms } = this;
     histograms.request_prompt_tokens.observe(choice.promptIds.length);
     histograms.request_generation_tokens.observe(choice.completionTokens);
+    histograms.request_params_n.observe(choices);
+    histograms.request_max_num_generation_tokens.observe(choice.completionTokens);
     histograms.request_params_max_tokens.observe(choice.capTokens);
     histograms.request_prefill_kv_computed_tokens.observe(choice.promptIds.length - choice.cachedTokens);
     histograms.time_to_first_token_seconds.observe((firstTokenMs - arrivedMs) / 1000);
