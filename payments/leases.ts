@@ -131,7 +131,8 @@ interface GrantRow {
 
 /**
  * Moves prepaid money to the lease's escrow in one guarded statement: nothing when it is less than the least that is of use,
- * at least the need where it is there, and beyond the need at most half of the rest. The same txn id again moves nothing.
+ * at least the need where it is there, and beyond the need at most half of the rest, in whole calls (crumbs would serve
+ * nobody), or none when the rest is a few calls. The same txn id again moves nothing.
  * The share lock on the instance lets no grant slip past the start of the next epoch.
  */
 function grantStatement(sql: Sql, holder: Holder, purse: AgentPurse, asked: GrantSize, txnId: string) {
@@ -140,12 +141,16 @@ function grantStatement(sql: Sql, holder: Holder, purse: AgentPurse, asked: Gran
       select id from instance where id = ${holder.instanceId} and epoch = ${holder.epoch} for share
     ), prepaid as (
       select a.balance from account a, fence where a.id = ${purse.accountId} and a.kind = 'prepaid' for no key update of a
+    ), rest as (
+      select balance, balance - ${asked.need.toString()}::numeric as rest, greatest(${asked.call.toString()}::numeric, 1) as call
+      from prepaid
     ), beyond as (
-      select balance, balance - ${asked.need.toString()}::numeric as rest from prepaid
+      select balance, balance - rest as need, call,
+        case when rest < 4 * call then 0 else least(rest / 2, ${asked.extra.toString()}::numeric) end as extra
+      from rest
     ), size as (
       select case when balance < ${asked.least.toString()}::numeric then 0
-        when rest < 4 * ${asked.call.toString()}::numeric then least(balance, balance - rest)
-        else balance - rest + least(trunc(rest / 2), ${asked.extra.toString()}::numeric) end::bigint as amount
+        else least(balance, need + extra - mod(extra, call)) end::bigint as amount
       from beyond
     ), fresh as (
       insert into txn (id, kind) select ${txnId}::uuid, 'grant' from size where amount > 0

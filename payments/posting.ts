@@ -1,6 +1,7 @@
 /** The statements that post closed calls: insert the calls, sum what was really inserted, write entries, update balances. */
 import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../db/connect.ts';
+import { inTransaction } from './retry.ts';
 
 /** Posts calls (texts by record.ts). Those that are there already change nothing. */
 export async function postCalls(sql: Sql, calls: readonly string[]): Promise<void> {
@@ -42,9 +43,7 @@ export async function postCalls(sql: Sql, calls: readonly string[]): Promise<voi
  * found. The lease is filled up from the agent's prepaid money and, beyond that, from our own: a loss is never the agent's.
  */
 export async function postShortCall(sql: Sql, call: string, reason: string): Promise<void> {
-  await sql.begin(async (transaction) => {
-    // The two share all that is used here: a transaction is one connection of the client.
-    const tx = transaction as unknown as Sql;
+  await inTransaction(sql, async (tx) => {
     await tx`
       with short as (
         select r.id, r.lease_id, r.account_id, r.charged_nanousd - a.balance as amount

@@ -2,6 +2,7 @@
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose';
 import type { Sql } from '../db/connect.ts';
 import { type CallRow, callJson } from './calls.ts';
+import { inTransaction } from './retry.ts';
 
 const ALGORITHM = 'EdDSA';
 /** Lets one gateway at a time make the first key. */
@@ -28,7 +29,7 @@ export async function signReceipt(sql: Sql, call: CallRow, issuer: string): Prom
 export async function jwks(sql: Sql): Promise<{ keys: JWK[] }> {
   const rows = await sql<SigningKey[]>`
     select kid, private_jwk as "privateJwk" from signing_key order by created_at desc, kid`;
-  return { keys: rows.map(({ kid, privateJwk }) => ({ ...publicHalf(privateJwk), kid, alg: ALGORITHM, use: 'sig' })) };
+  return { keys: rows.map(publicKey) };
 }
 
 /** Makes a new key that signs from now on; what older keys signed stays verifiable. Answers the new key's id. */
@@ -44,11 +45,10 @@ async function newestKey(sql: Sql): Promise<SigningKey | undefined> {
 }
 
 function firstKey(sql: Sql): Promise<SigningKey> {
-  return sql.begin(async (transaction) => {
-    const tx = transaction as unknown as Sql;
+  return inTransaction(sql, async (tx) => {
     await tx`select pg_advisory_xact_lock(${FIRST_KEY_LOCK})`;
     return (await newestKey(tx)) ?? (await makeKey(tx));
-  }) as Promise<SigningKey>;
+  });
 }
 
 async function makeKey(sql: Sql): Promise<SigningKey> {
@@ -62,6 +62,6 @@ async function makeKey(sql: Sql): Promise<SigningKey> {
   return { kid, privateJwk };
 }
 
-function publicHalf({ kty, crv, x }: JWK): JWK {
-  return { kty, ...(crv === undefined ? {} : { crv }), ...(x === undefined ? {} : { x }) };
+function publicKey({ kid, privateJwk: { x = '' } }: SigningKey): JWK {
+  return { kty: 'OKP', crv: 'Ed25519', x, kid, alg: ALGORITHM, use: 'sig' };
 }

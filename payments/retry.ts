@@ -1,5 +1,6 @@
 /** How a ledger statement meets a database that is slow, away or coming back. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Sql } from '../db/connect.ts';
 
 /** SQLSTATE classes and codes after which the same statement may be sent again: connection, resources, shutdown, conflict. */
 const TRANSIENT_SQLSTATE = /^(08|53|57)...$|^(40001|40P01|55P03|25006)$/;
@@ -59,10 +60,10 @@ export async function withDeadline<T>(statement: PromiseLike<T>, deadlineMs: num
   }
 }
 
-/** Waits before repetition number `attempt` (from 0): doubling, up to a second. */
-export async function pauseBefore(attempt: number): Promise<void> {
+/** How long to wait before repetition number `attempt` (from 0): doubling, up to a second. */
+export function pauseMsBefore(attempt: number): number {
   const pauseMs = FIRST_PAUSE_MS * 2 ** attempt;
-  await sleep(pauseMs < LONGEST_PAUSE_MS ? pauseMs : LONGEST_PAUSE_MS);
+  return pauseMs < LONGEST_PAUSE_MS ? pauseMs : LONGEST_PAUSE_MS;
 }
 
 /** Sends an idempotent statement until it is answered, at most for `limitMs`; other than transient errors end it at once. */
@@ -72,8 +73,15 @@ export async function repeat<T>(statement: () => PromiseLike<T>, limitMs: number
     try {
       return await withDeadline(statement(), endMs - performance.now());
     } catch (error) {
-      if (!isTransient(error) || performance.now() + FIRST_PAUSE_MS >= endMs) throw error;
-      await pauseBefore(attempt);
+      const pauseMs = pauseMsBefore(attempt);
+      if (!isTransient(error) || performance.now() + pauseMs >= endMs) throw error;
+      await sleep(pauseMs);
     }
   }
+}
+
+/** Runs several statements as one. For the rare path: a single statement is quicker and as safe to repeat. */
+export function inTransaction<T>(sql: Sql, work: (tx: Sql) => Promise<T>): Promise<T> {
+  // postgres.js types a transaction apart from its client, though it has all of the client that a statement needs.
+  return sql.begin((tx) => work(tx as unknown as Sql)) as Promise<T>;
 }

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sql } from '../db/connect.ts';
 import { postCalls, postShortCall } from './posting.ts';
-import { constraintOf, errorCode, isTransient, pauseBefore, withDeadline } from './retry.ts';
+import { constraintOf, errorCode, isTransient, pauseMsBefore, withDeadline } from './retry.ts';
 
 /** A call to settle: its text by record.ts, and where its journal begins. */
 export interface ClosedCall {
@@ -94,7 +94,7 @@ export class Settler {
         return;
       } catch (error) {
         if (!isTransient(error)) this.#fail(error);
-        await pauseBefore(attempt);
+        await sleep(pauseMsBefore(attempt));
       }
     }
   }
