@@ -19,7 +19,6 @@ const quiet: Readings = {
   heldNanousd: 0n,
   workersByState: new Map(),
   settlePending: 0,
-  settleLagMs: 0,
   ledgerHealthy: true,
 };
 
@@ -55,13 +54,12 @@ test('a failed call counts by its outcome and adds no time to first token that n
 
 test('gauges say what is true at the moment of asking, and a state without workers goes away', async () => {
   const metrics = createMetrics();
-  const busy = { ...quiet, holdsOpen: 3, heldNanousd: 42n, settlePending: 7, settleLagMs: 1_500, ledgerHealthy: false };
+  const busy = { ...quiet, holdsOpen: 3, heldNanousd: 42n, settlePending: 7, ledgerHealthy: false };
   const before = await metrics.render({ ...busy, workersByState: new Map([['active', 2]]) });
   for (const line of [
     'faregate_holds_open 3',
     'faregate_held_nanousd 42',
     'faregate_settle_pending 7',
-    'faregate_settle_lag_seconds 1.5',
     'faregate_ledger_healthy 0',
     'faregate_workers{state="active"} 2',
   ]) {

@@ -23,9 +23,8 @@ export interface Readings {
   readonly holdsOpen: number;
   readonly heldNanousd: bigint;
   readonly workersByState: ReadonlyMap<string, number>;
-  /** Closed calls that are not yet in the database, and how long the oldest of them waits. */
+  /** Closed calls that are not yet in the database. */
   readonly settlePending: number;
-  readonly settleLagMs: number;
   readonly ledgerHealthy: boolean;
 }
 
@@ -136,8 +135,7 @@ function gaugeFamilies(registers: Registry[]) {
     held: gauge('faregate_held_nanousd', 'Money that open calls hold, in nano-USD.'),
     workers: new Gauge({ name: 'faregate_workers', help: 'Workers by state.', labelNames: ['state'], registers }),
     settlePending: gauge('faregate_settle_pending', 'Closed calls that are not yet in the database.'),
-    settleLag: gauge('faregate_settle_lag_seconds', 'How long the oldest closed call waits for the database.'),
-    healthy: gauge('faregate_ledger_healthy', '1 while the journal takes records and the lease holds, otherwise 0.'),
+    healthy: gauge('faregate_ledger_healthy', '1 while calls can be charged safely, otherwise 0.'),
   };
 }
 
@@ -162,7 +160,6 @@ function read(gauges: ReturnType<typeof gaugeFamilies>, readings: Readings): voi
   gauges.holdsOpen.set(readings.holdsOpen);
   gauges.held.set(Number(readings.heldNanousd));
   gauges.settlePending.set(readings.settlePending);
-  gauges.settleLag.set(readings.settleLagMs / 1_000);
   gauges.healthy.set(readings.ledgerHealthy ? 1 : 0);
   gauges.workers.reset();
   for (const [state, count] of readings.workersByState) gauges.workers.set({ state }, count);

@@ -46,20 +46,22 @@ export interface RouteRequest<Path extends string, Query, Body> {
   readonly body: Body;
   /** The body as it came; empty on routes that take none. */
   readonly bytes: Uint8Array;
+  /** The address under which the caller knows this gateway: `https://gate.example.com`. */
+  readonly origin: string;
 }
 
 type ParamNames<Path extends string> = Path extends `${string}{${infer Name}}${infer Rest}`
   ? (Name extends `+${infer Plain}` ? Plain : Name) | ParamNames<Rest>
   : never;
 
-interface RouteSpec<Path extends string, Query extends z.ZodObject, Body extends z.ZodType, Answer extends z.ZodType>
+interface RouteSpec<Path extends string, Query extends z.ZodObject, Body extends z.ZodType, Answer>
   extends RouteDescription {
   readonly path: Path;
   readonly security: PrincipalKind;
   readonly query?: Query;
   readonly body?: Body;
-  readonly response: Answer;
-  handler(request: RouteRequest<Path, z.output<Query>, z.output<Body>>): z.input<Answer> | Promise<z.input<Answer>>;
+  readonly response: z.ZodType<unknown, Answer>;
+  handler(request: RouteRequest<Path, z.output<Query>, z.output<Body>>): Answer | Promise<Answer>;
 }
 
 const none = z.strictObject({});
@@ -68,7 +70,7 @@ const nothing = new Uint8Array();
 /** A route of JSON for proven callers. Whatever its handler throws, the app answers. */
 export function defineRoute<
   const Path extends string,
-  Answer extends z.ZodType,
+  Answer,
   Query extends z.ZodObject = typeof none,
   Body extends z.ZodType = z.ZodUndefined,
 >(spec: RouteSpec<Path, Query, Body, Answer>): Route {
@@ -78,7 +80,8 @@ export function defineRoute<
     const query = check(spec.query ?? none, context.req.query()) as z.output<Query>;
     const bytes = spec.body === undefined ? nothing : await readBody(context.req.raw, gateway.platform.config.limits);
     const body = spec.body === undefined ? undefined : check(spec.body, readJson(bytes));
-    const request = { gateway, principal, params, query, body: body as z.output<Body>, bytes };
+    const { origin } = new URL(context.req.url);
+    const request = { gateway, principal, params, query, body: body as z.output<Body>, bytes, origin };
     // Answers hold balances and new keys: no cache may keep them.
     return context.json(await spec.handler(request), 200, { 'cache-control': 'no-store' });
   };

@@ -1,0 +1,33 @@
+/** What a call can cost at most, for its hold and for a quote alike. */
+import { type Price, quote } from '../payments/prices.ts';
+import { apiError } from './errors.ts';
+import type { Gateway } from './platform.ts';
+import type { InferenceRequest } from './request.ts';
+
+/** The price in force. A model without a price is refused, never free: `model_not_found`. */
+export function priceOf(gateway: Gateway, model: string): Price {
+  const price = gateway.prices.get(model);
+  if (price !== undefined) return price;
+  throw apiError('model_not_found', 'There is no such model here; GET /v1/models lists what there is.', {
+    param: 'model',
+  });
+}
+
+/** Tokens per answer: as asked, else the longest that any worker of the model can give. Throws `no_worker` where there is none. */
+export function maxTokensOf(gateway: Gateway, request: InferenceRequest): number {
+  if (request.maxTokens !== null) return request.maxTokens;
+  const longest = gateway.router.fleet
+    .pool(request.model)
+    .reduce((most, worker) => Math.max(most, worker.contextOf(request.model)), 0);
+  if (longest > 0) return longest;
+  throw apiError('no_worker', 'No worker serves this model now: ask again.', { retryAfterMs: 5_000 });
+}
+
+/** The worst case in nano-USD: every token of the bounds and every millisecond of the time limit used, nothing cached. */
+export function worstCase(gateway: Gateway, request: InferenceRequest, price: Price, maxTokens: number): bigint {
+  return quote(price, {
+    promptTokensMax: request.promptTokensMax,
+    completionTokensMax: maxTokens * request.sequences,
+    durationMsMax: gateway.platform.config.limits.totalMs,
+  });
+}
