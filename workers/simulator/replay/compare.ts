@@ -1,0 +1,110 @@
+import { kindsOfStream, parseEvents, type StreamEvent } from './events.ts';
+import { shapeOf } from './shape.ts';
+import type { Received } from './wire.ts';
+
+/** One thing that is not as recorded. `what` is the word that DIFFERENCES.md uses. */
+export interface Mismatch {
+  readonly what: 'status' | 'headers' | 'shape' | 'error' | 'message' | 'cache' | 'finish' | 'events' | 'ended';
+  readonly recorded: unknown;
+  readonly simulated: unknown;
+}
+
+/** Headers whose values must be equal; of all others but these two the presence must be. */
+const EXACT_HEADERS = ['content-type', 'vary', 'connection', 'allow', 'location', 'server', 'transfer-encoding'];
+const FREE_HEADERS = ['date', 'content-length'];
+
+/** All that differs between a recorded answer and a simulated one. */
+export function compareAnswers(recorded: Received, simulated: Received): Mismatch[] {
+  return [
+    ...differ('status', recorded.status, simulated.status),
+    ...differ('headers', headersOf(recorded), headersOf(simulated)),
+    ...differ('ended', [recorded.ended, recorded.complete], [simulated.ended, simulated.complete]),
+    ...(recorded.chunks === null ? compareBodies(recorded.body, simulated.body) : compareStreams(recorded, simulated)),
+  ];
+}
+
+/** Compares two bodies: texts as they are, JSON by its shape and its telling values. */
+export function compareBodies(recorded: string, simulated: string): Mismatch[] {
+  const [before, now] = [parse(recorded), parse(simulated)];
+  if (before === undefined || now === undefined) {
+    return differ('shape', recorded, simulated);
+  }
+  return [
+    ...differ('shape', shapeOf(before), shapeOf(now)),
+    ...differ('error', errorOf(before, ['type', 'param', 'code']), errorOf(now, ['type', 'param', 'code'])),
+    ...differ('message', errorOf(before, ['message']), errorOf(now, ['message'])),
+    ...differ('cache', cacheOf(before), cacheOf(now)),
+    ...differ('finish', finishesOf(before), finishesOf(now)),
+  ];
+}
+
+function compareStreams(recorded: Received, simulated: Received): Mismatch[] {
+  const [before, now] = [parseEvents(recorded.chunks ?? []), parseEvents(simulated.chunks ?? [])];
+  return [
+    ...differ('events', kindsOfStream(before), kindsOfStream(now)),
+    ...differ('shape', shapesByKind(before), shapesByKind(now)),
+    ...differ('finish', before.flatMap(finishesOfEvent), now.flatMap(finishesOfEvent)),
+  ];
+}
+
+export function differ(what: Mismatch['what'], recorded: unknown, simulated: unknown): Mismatch[] {
+  return JSON.stringify(recorded) === JSON.stringify(simulated) ? [] : [{ what, recorded, simulated }];
+}
+
+function headersOf({ headers }: Received): unknown {
+  return [...headers]
+    .filter(([name]) => !FREE_HEADERS.includes(name))
+    .map(([name, value]) => (EXACT_HEADERS.includes(name) ? `${name}: ${value}` : name))
+    .toSorted();
+}
+
+function shapesByKind(events: readonly StreamEvent[]): unknown {
+  const byKind = new Map<string, Set<string>>();
+  for (const { kind, json } of events) {
+    const shapes = byKind.get(kind) ?? new Set();
+    shapes.add(JSON.stringify(kind === 'finish' ? shapeOf(withoutDelta(json)) : shapeOf(json)));
+    byKind.set(kind, shapes);
+  }
+  return [...byKind].map(([kind, shapes]) => [kind, [...shapes].toSorted()]).toSorted();
+}
+
+/** The finish may ride on the last content or come alone, with logprobs or without: chance decides. */
+function withoutDelta(json: unknown): unknown {
+  return JSON.parse(
+    JSON.stringify(json, (key, value) => (key === 'delta' || key === 'logprobs' || key === 'token_ids' ? null : value)),
+  );
+}
+
+function finishesOfEvent({ json }: StreamEvent): unknown[] {
+  return finishesOf(json).filter((finish) => finish !== null);
+}
+
+/** Finish reasons, and whether there was a reason to stop. */
+function finishesOf(json: unknown): unknown[] {
+  const choices = (json as { choices?: { finish_reason?: unknown; stop_reason?: unknown }[] } | null)?.choices ?? [];
+  return choices.map(({ finish_reason: finish, stop_reason: reason }) =>
+    reason === null || reason === undefined ? (finish ?? null) : `${String(finish)} at ${typeof reason}`,
+  );
+}
+
+function errorOf(json: unknown, names: readonly string[]): unknown {
+  const error = (json as { error?: Record<string, unknown> | string } | null)?.error;
+  if (typeof error !== 'object') {
+    return error;
+  }
+  return names.map((name) => (name === 'message' ? String(error[name]).replace(/\d+/g, '#') : error[name]));
+}
+
+/** Whether there were cached tokens, and new ones for the cache. */
+function cacheOf(json: unknown): unknown {
+  const details = (json as { usage?: { prompt_tokens_details?: Record<string, number> | null } } | null)?.usage;
+  return Object.values(details?.prompt_tokens_details ?? {}).map((tokens) => (tokens === null ? null : tokens > 0));
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
