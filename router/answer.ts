@@ -13,7 +13,7 @@ import {
 } from './fault.ts';
 import { type Frame, FrameSplitter } from './sse.ts';
 
-export type StreamEventKind =
+type StreamEventKind =
   | 'comment' // no data: keep-alive comments, blank lines
   | 'opening' // choices without content: the role chunk, empty deltas
   | 'content' // text, reasoning, refusal, tool calls or audio

@@ -135,6 +135,11 @@ export class Attempt implements OutboundSink {
     else this.#fail(fault(this.#reader !== null ? 'cut_off' : this.times.sent ? 'reset' : 'connect', error.message));
   }
 
+  /** Since dispatch. */
+  get #elapsedMs(): number {
+    return this.#fleet.now() - this.times.dispatchedAt;
+  }
+
   get #isEmbedding(): boolean {
     return this.#request.path.endsWith('/embeddings');
   }
@@ -175,8 +180,7 @@ export class Attempt implements OutboundSink {
   #commit(hasContent: boolean): void {
     if (hasContent) {
       this.times.firstContentAt = this.#fleet.now();
-      this.#reservation.firstContent(this.times.firstContentAt - this.times.dispatchedAt);
-      this.#reservation.worker.lastGoodAtMs = this.times.firstContentAt;
+      this.#reservation.firstContent(this.#elapsedMs, this.#fleet.now());
     }
     this.#tail = new StreamTail({
       pause: () => this.#pause(),
@@ -207,7 +211,7 @@ export class Attempt implements OutboundSink {
     } else if (end.kind === 'refused') {
       this.#refuse(end.status, end.error);
     } else if (this.#close()) {
-      if (this.#isEmbedding) this.#reservation.firstContent(this.#fleet.now() - this.times.dispatchedAt);
+      if (this.#isEmbedding) this.#reservation.firstContent(this.#elapsedMs, this.#fleet.now());
       this.#fleet.good(this.#reservation.worker);
       this.#resolve(end);
     }
@@ -230,7 +234,7 @@ export class Attempt implements OutboundSink {
     if (this.#tail !== null) {
       this.#tail.end({ kind: 'broken', fault: failure });
     } else {
-      if (failure.reason !== 'load') this.#reservation.failed(this.#fleet.now() - this.times.dispatchedAt);
+      if (failure.reason !== 'load') this.#reservation.failed(this.#elapsedMs, this.#fleet.now());
       this.#resolve({ kind: 'fault', fault: failure });
     }
   }

@@ -43,7 +43,7 @@ export interface AttemptInfo {
   readonly earlier: readonly FailedAttempt[];
 }
 
-export type FailureCode = Refusal['code'] | 'worker_failed' | 'deadline_exceeded';
+type FailureCode = Refusal['code'] | 'worker_failed' | 'deadline_exceeded';
 
 export type Dispatched =
   /** Committed: `first` ends with the read that brought the first content; a proper stream without any content comes whole. */

@@ -151,10 +151,10 @@ test('a worker that fails fast does not look fast', () => {
     const reservation = reserve(fleet);
     chosen.push(idOf(reservation));
     if (idOf(reservation) === 'bad') {
-      reservation.failed(1);
+      reservation.failed(1, 0);
       fleet.blame(reservation.worker, fault('http_error', 'HTTP 500'));
     } else {
-      reservation.firstContent(100);
+      reservation.firstContent(100, 0);
       fleet.good(reservation.worker);
     }
     reservation.release();

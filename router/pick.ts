@@ -49,17 +49,15 @@ export function pick(fleet: Fleet, need: Need): Reservation | Refusal {
   const nowMs = fleet.now();
   const able = eligible(fleet, need, nowMs);
   if ('kind' in able) return able;
-  const neutralMs = neutralFirstContentMs(fleet.pool(need.model).map(({ times }) => times));
-  const scored = preferred(able, need.tried ?? []).map((worker) => ({
-    worker,
-    prediction: worker.times.predict(worker.inFlight / worker.record.slots, neutralMs),
-  }));
-  const bestMs = scored.reduce((best, { prediction }) => Math.min(best, prediction.ttftMs), Number.POSITIVE_INFINITY);
+  const neutralMs = neutralFirstContentMs(fleet.pool(need.model));
+  const candidates = preferred(able, need.tried ?? []);
+  const predictedMs = candidates.map((worker) => worker.times.predictMs(worker.load, neutralMs));
+  const bestMs = Math.min(...predictedMs);
   const tieMs = Math.max(bestMs * (1 + TIE_SHARE), bestMs + TIE_MS);
-  const ties = scored.filter(({ prediction }) => prediction.ttftMs <= tieMs);
+  const ties = candidates.filter((_, index) => (predictedMs[index] ?? Number.POSITIVE_INFINITY) <= tieMs);
   const chosen = ties[Math.floor(fleet.random() * ties.length)];
   if (chosen === undefined) return refuse('no_worker', 'state');
-  return chosen.worker.reserve(need.sequences, chosen.prediction, nowMs);
+  return chosen.reserve(need.sequences, chosen.times.predictMs(chosen.load, neutralMs), nowMs);
 }
 
 function eligible(fleet: Fleet, need: Need, nowMs: number): readonly Worker[] | Refusal {

@@ -146,8 +146,8 @@ class Prober {
   async #tryQuestion(worker: Worker, model: string, question: Question): Promise<'good' | 'bad' | 'other_way'> {
     const { path, stream, ask } = question;
     this.#checks += 1;
-    const prediction = worker.times.predict(worker.inFlight / worker.record.slots, 0);
-    const attempt = new Attempt(this.#fleet, worker.reserve(1, prediction, this.#fleet.now()), {
+    const predictedMs = worker.times.predictMs(worker.load, 0);
+    const attempt = new Attempt(this.#fleet, worker.reserve(1, predictedMs, this.#fleet.now()), {
       path,
       stream,
       body: JSON.stringify({ model, ...ask, ...(stream ? { stream } : {}) }),

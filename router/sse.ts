@@ -33,11 +33,6 @@ export class FrameSplitter {
   /** Lines with content in the frame so far. */
   #lines = 0;
 
-  /** True when every byte so far belongs to a finished frame. */
-  get empty(): boolean {
-    return this.#pendingLength === 0;
-  }
-
   /** The frames that this read finished. Throws MalformedStream. */
   push(chunk: Uint8Array): Frame[] {
     const frames: Frame[] = [];

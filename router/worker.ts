@@ -1,6 +1,6 @@
 /** One registered endpoint that can serve a call: what was declared about it, and what this gateway has learned. */
 import { Breaker } from './breaker.ts';
-import { LearnedTimes, type Prediction } from './predict.ts';
+import { LearnedTimes } from './predict.ts';
 
 /** Life of a worker; `degraded` is the outside name of an open or half-open breaker and is never stored. */
 export type WorkerState = 'verifying' | 'probation' | 'active' | 'degraded' | 'quarantined' | 'draining';
@@ -112,9 +112,14 @@ export class Worker {
     return target;
   }
 
+  /** Generations already here per slot. */
+  get load(): number {
+    return this.inFlight / this.record.slots;
+  }
+
   /** Takes places for a call, at once and before anything is awaited. */
-  reserve(sequences: number, prediction: Prediction, nowMs: number): Reservation {
-    return new Reservation(this, sequences, prediction, nowMs);
+  reserve(sequences: number, predictedTtftMs: number, nowMs: number): Reservation {
+    return new Reservation(this, sequences, predictedTtftMs, nowMs);
   }
 }
 
@@ -122,31 +127,31 @@ export class Worker {
 export class Reservation {
   readonly kind = 'reservation';
   readonly worker: Worker;
-  readonly prediction: Prediction;
+  readonly predictedTtftMs: number;
+  /** As it was before this call: learning uses what the prediction used. */
+  readonly #load: number;
   readonly #sequences: number;
   readonly #trial: boolean;
   #held = true;
 
-  constructor(worker: Worker, sequences: number, prediction: Prediction, nowMs: number) {
+  constructor(worker: Worker, sequences: number, predictedTtftMs: number, nowMs: number) {
     this.worker = worker;
-    this.prediction = prediction;
+    this.predictedTtftMs = predictedTtftMs;
+    this.#load = worker.load;
     this.#sequences = sequences;
     this.#trial = worker.breaker.begin(nowMs);
     worker.inFlight += sequences;
   }
 
-  get predictedTtftMs(): number {
-    return this.prediction.ttftMs;
+  /** The first content came now, `elapsedMs` after dispatch. */
+  firstContent(elapsedMs: number, nowMs: number): void {
+    this.worker.times.learnFirstContent(elapsedMs, this.#load, nowMs);
+    this.worker.lastGoodAtMs = nowMs;
   }
 
-  /** The first content came `elapsedMs` after dispatch. */
-  firstContent(elapsedMs: number): void {
-    this.worker.times.learnFirstContent(elapsedMs, this.prediction);
-  }
-
-  /** The attempt failed before any content, `elapsedMs` after dispatch. */
-  failed(elapsedMs: number): void {
-    this.worker.times.learnFailure(elapsedMs, this.prediction);
+  /** The attempt failed now, before any content, `elapsedMs` after dispatch. */
+  failed(elapsedMs: number, nowMs: number): void {
+    this.worker.times.learnFailure(elapsedMs, this.#load, this.predictedTtftMs, nowMs);
   }
 
   /** Gives the places back. Further calls do nothing, so that every way out may call it. */
