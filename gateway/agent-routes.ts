@@ -33,8 +33,8 @@ const getAccount = defineRoute({
       id: 'acct_0198f3a09d8e7c6b5a4f3e2d1c0b9a87',
       object: 'account',
       balance_nanousd: '4999871800',
-      held_nanousd: '12112000',
-      available_nanousd: '4987759800',
+      held_nanousd: '12192000',
+      available_nanousd: '4987679800',
     },
   },
   async handler({ gateway, principal }) {
@@ -99,14 +99,14 @@ const getReceipt = defineRoute({
     params: { id: callExample.id },
     response: { receipt: 'eyJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiJ9.eyJqdGkiOiIwMTk4ZjNhNS02YjcwLTdjODEifQ.MEUCIQD' },
   },
-  async handler({ gateway, principal, params, origin }) {
+  async handler({ gateway, principal, params, publicUrl }) {
     if (openCalls(gateway, principal.ownerId).some(({ id }) => id === params.id)) {
       throw apiError('request_in_progress', 'This call is still open: ask for its receipt when it has ended.', {
         retryAfterMs: 1_000,
       });
     }
     const call = await closedCall(gateway, principal.ownerId, params.id);
-    return { receipt: await signReceipt(gateway.platform.database.sql, call, origin) };
+    return { receipt: await signReceipt(gateway.platform.database.sql, call, publicUrl) };
   },
 });
 

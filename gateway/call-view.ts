@@ -43,7 +43,7 @@ export const callExample: CallView = {
   region: 'eu-north',
   attempts: 1,
   usage: { prompt_tokens: 31, cached_tokens: 16, completion_tokens: 120 },
-  held_nanousd: '12112000',
+  held_nanousd: '12208000',
   charged_nanousd: '128200',
   operator_nanousd: '115380',
   price_version: 7,
@@ -51,7 +51,7 @@ export const callExample: CallView = {
   ttft_ms: 92,
   billed_ms: 1_420,
   total_ms: 1_422,
-  created_at: '2025-08-29T00:52:51.440Z',
+  created_at: '2025-08-29T02:26:01.200Z',
 };
 
 /** A call that runs here now, as far as it has come. Nothing is charged before its end. */

@@ -37,7 +37,7 @@ type ModelView = z.input<typeof modelSchema>;
 const modelExample: ModelView = {
   id: 'meta-llama/Llama-3.1-8B-Instruct',
   object: 'model',
-  created: 1_756_425_171,
+  created: 1_756_433_900,
   owned_by: 'faregate',
   context_length: 131_072,
   pricing: {

@@ -46,8 +46,8 @@ export interface RouteRequest<Path extends string, Query, Body> {
   readonly body: Body;
   /** The body as it came; empty on routes that take none. */
   readonly bytes: Uint8Array;
-  /** The address under which the caller knows this gateway: `https://gate.example.com`. */
-  readonly origin: string;
+  /** The address under which this gateway is known: `https://gate.example.com`. */
+  readonly publicUrl: string;
 }
 
 type ParamNames<Path extends string> = Path extends `${string}{${infer Name}}${infer Rest}`
@@ -80,8 +80,15 @@ export function defineRoute<
     const query = check(spec.query ?? none, context.req.query()) as z.output<Query>;
     const bytes = spec.body === undefined ? nothing : await readBody(context.req.raw, gateway.platform.config.limits);
     const body = spec.body === undefined ? undefined : check(spec.body, readJson(bytes));
-    const { origin } = new URL(context.req.url);
-    const request = { gateway, principal, params, query, body: body as z.output<Body>, bytes, origin };
+    const request = {
+      gateway,
+      principal,
+      params,
+      query,
+      body: body as z.output<Body>,
+      bytes,
+      publicUrl: publicUrl(gateway, context),
+    };
     // Answers hold balances and new keys: no cache may keep them.
     return context.json(await spec.handler(request), 200, { 'cache-control': 'no-store' });
   };
@@ -97,8 +104,13 @@ export function mount(gateway: Gateway, routes: readonly Route[]): Hono {
   return app;
 }
 
+/** The address under which this gateway is known: as configured, else as the caller wrote it. */
+export function publicUrl(gateway: Gateway, context: Context): string {
+  return (gateway.platform.config.gatewayUrl ?? new URL(context.req.url).origin).replace(/\/+$/, '');
+}
+
 /** A declared path as Hono writes it. */
-export function honoPath(path: string): string {
+function honoPath(path: string): string {
   return path.replace(/\{\+(\w+)\}/g, ':$1{.+}').replace(/\{(\w+)\}/g, ':$1');
 }
 

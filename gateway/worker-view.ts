@@ -37,7 +37,7 @@ export const workerExample = {
   rtt_ms: 11.4,
   first_content_ms: 84.2,
   last_error: null,
-  created_at: '2026-08-27T09:30:00.000Z',
+  created_at: '2025-08-29T02:22:48.907Z',
 } as const;
 
 /** Never the engine key. */

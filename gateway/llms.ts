@@ -1,0 +1,44 @@
+/** /llms.txt: what an agent must know to use this gateway, and nothing else. */
+import type { Price } from '../payments/prices.ts';
+
+/** The text, for a gateway that its callers know under `url` and the models that it sells now. */
+export function llmsText(url: string, prices: readonly Price[]): string {
+  return `# Faregate
+
+> Pay-per-call inference on open models behind OpenAI's API. Prepaid balance, exact charge per call, no human needed.
+
+## Use
+- Base URL: ${url}/v1 (any OpenAI client: change base URL and key, nothing else)
+- Auth: header \`Authorization: Bearer fg_live_…\`; the key comes from the host of this gateway
+- All endpoints with schemas and examples: ${url}/openapi.json
+
+## Endpoints
+- POST /v1/chat/completions, /v1/completions, /v1/embeddings: as OpenAI, streaming or not
+- GET /v1/models: models, context lengths, prices, your limits
+- POST /v1/quote: the most that a call can cost; send the body of the call, nothing is held
+- GET /v1/account: balance_nanousd, held_nanousd, available_nanousd
+- GET /v1/calls, /v1/calls/{id}: what each call used and cost
+- GET /v1/calls/{id}/receipt: the same as a signed JWS; keys at ${url}/.well-known/jwks.json
+
+## Money
+- Unit: nano-USD (10^-9 USD), whole numbers as decimal strings in members named *_nanousd
+- Before a call its worst case is held; after it what was used is charged and the rest is free again
+- Held: prompt bound x input + max_tokens x output + time limit x per_ms. Set max_tokens to hold less
+- Without max_tokens the answer is capped to what you can afford, told in the header x-faregate-max-tokens
+- The charge is in the answer: usage.cost (USD) and usage.faregate.charged_nanousd
+
+## Errors
+Every error is {"error":{"message","type","param","code"}}; the message says what to do next.
+- 402 insufficient_balance: top up, or ask for fewer max_tokens
+- 429 rate_limited, 503 overloaded / no_worker / ledger_unavailable: wait retry-after-ms, then repeat
+- 502 worker_failed: nothing was charged unless content was delivered; repeat
+- 400 invalid_request: mend the field named in param; 404 model_not_found: see /v1/models
+
+## Prices now (nano-USD per million tokens; per millisecond)
+${prices.length === 0 ? '- none yet' : prices.map(priceLine).join('\n')}
+`;
+}
+
+function priceLine({ model, input, cachedInput, output, perMs }: Price): string {
+  return `- ${model}: input ${input}, cached input ${cachedInput}, output ${output}; ${perMs} per ms`;
+}
