@@ -14,8 +14,9 @@ export interface JsonMember {
 /** Bytewise steps inside a string before the search for its end is left to the runtime's own, which skips long texts at memory speed. */
 const NEAR_BYTES = 64;
 
-/** Per level, the outermost object counted too: its four bytes are more than a line break and the blank after a colon. */
 const INDENT = 4;
+/** A line break, and the blank after a colon. */
+const LINE_BYTES = 2;
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
@@ -53,7 +54,7 @@ export function scanJson(bytes: Buffer, depth: number, nodes: number): JsonMembe
     if (!opens && !closes && byte !== COMMA) continue;
     if (!closes && ++seen > nodes) throw tooManyNodes(nodes);
     if (opens && ++open > depth) throw tooDeep(depth);
-    if (open > 1) padding += INDENT * open;
+    if (open > 1) padding += LINE_BYTES + INDENT * (closes ? open - 2 : open - 1);
     else if (start > 0) {
       members.push({ name, start, end: at, padding });
       start = 0;
