@@ -2,4 +2,4 @@
 // The installed command: checks the Node that runs it, then loads the rest.
 import './node-floor.mjs';
 
-await import('./cli.js');
+await import('./cli.ts');

@@ -1,8 +1,9 @@
 /** The `faregate` command. Exit 0 done, 1 failed, 2 bad usage. */
+
+import { simulateVllmCommand } from '../workers/simulator/command.ts';
 import { adminCommand } from './admin-command.ts';
 import { demoCommand } from './demo.ts';
 import { serveCommand } from './serve-command.ts';
-import { simulateVllmCommand } from '../workers/simulator/command.ts';
 
 const commands: Readonly<Record<string, { run: (argv: string[]) => Promise<number>; about: string }>> = {
   serve: { run: serveCommand, about: 'run the gateway' },

@@ -52,7 +52,10 @@ async function make(name: string, url: string, key: string, body: object, leaveA
   }
   control.abort();
   const id = response.headers.get('x-faregate-call');
-  return { name, ...(response.ok && id !== null ? await settled(url, key, id) : await refused(url, key, response.status)) };
+  return {
+    name,
+    ...(response.ok && id !== null ? await settled(url, key, id) : await refused(url, key, response.status)),
+  };
 }
 
 type Facts = Omit<DemoCall, 'name'>;

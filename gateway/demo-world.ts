@@ -176,8 +176,11 @@ async function registerReal(
 async function untilServing(admin: Client, ids: readonly string[]): Promise<void> {
   for (let left = 300; left > 0; left--) {
     const { data } = await admin('GET', '/workers');
-    const workers = (data as { id: string; state: string; last_error: string | null }[]).filter(({ id }) => ids.includes(id));
-    if (workers.length === ids.length && workers.every(({ state }) => state === 'active' || state === 'probation')) return;
+    const workers = (data as { id: string; state: string; last_error: string | null }[]).filter(({ id }) =>
+      ids.includes(id),
+    );
+    if (workers.length === ids.length && workers.every(({ state }) => state === 'active' || state === 'probation'))
+      return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   throw new Error('the workers did not pass their first check within 30 s');

@@ -1,9 +1,9 @@
 /** `faregate demo`: a whole market on one machine, and a few calls to show what happens. */
 import { parseArgs } from 'node:util';
 import { violations } from '../db/checks.ts';
+import { readConfig } from './config.ts';
 import { type DemoCall, makeCalls } from './demo-calls.ts';
 import { buildWorld, type DemoWorld } from './demo-world.ts';
-import { readConfig } from './config.ts';
 import { type RunningGateway, startGateway } from './node.ts';
 import { untilStopped } from './shutdown.ts';
 import { renderTable } from './table.ts';

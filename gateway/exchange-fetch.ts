@@ -49,7 +49,10 @@ export class FetchExchange implements Exchange {
     for await (const chunk of this.#request.body ?? []) {
       size += chunk.length;
       if (size > this.#limits.bodyBytes) {
-        throw apiError('body_too_large', `The body is larger than ${this.#limits.bodyBytes} bytes: send a shorter prompt.`);
+        throw apiError(
+          'body_too_large',
+          `The body is larger than ${this.#limits.bodyBytes} bytes: send a shorter prompt.`,
+        );
       }
       chunks.push(chunk);
     }
