@@ -21,7 +21,7 @@ export interface Demand {
   readonly stream: boolean;
 }
 
-export type RateHeaders = Readonly<Record<string, string>>;
+type RateHeaders = Readonly<Record<string, string>>;
 
 export interface Admitted {
   readonly ok: true;

@@ -26,7 +26,7 @@ export interface InferenceRequest {
   upstreamBody(options: UpstreamOptions): string;
 }
 
-export interface UpstreamOptions {
+interface UpstreamOptions {
   /** Cap on the tokens of each answer; not sent for an embedding. */
   readonly maxTokens: number;
   /** Keeps the prompt caches of tenants apart: 1 to 128 characters without `@`, `/`, `\` and NUL. */
@@ -57,7 +57,7 @@ export function parseInference(kind: RequestKind, body: Uint8Array, limits: Requ
   if (typeof values.model !== 'string') throw invalidField('model', 'is required; `GET /v1/models` lists them');
   const stream = sent.has('stream') && values.stream === true;
   if (sent.has('stream_options') && !stream) throw invalidField('stream_options', 'needs `stream` to be true');
-  const options = isObject(values.stream_options) ? values.stream_options : {};
+  const options = stream && isObject(values.stream_options) ? values.stream_options : {};
   const includeUsage = options.include_usage === true;
   const { prompts, tokens } = promptOf(kind, values, sent, limits);
   const n = sent.has('n') ? numberOr(values.n, 1) : 1;
