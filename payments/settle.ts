@@ -99,24 +99,27 @@ export class Settler {
     }
   }
 
-  /** Posts calls together; where a balance does not suffice, in halves, until the one is alone that lacks it. */
+  /** Posts calls; those that their lease does not cover come last, so that they take nothing from the others. */
   async #post(calls: readonly ClosedCall[]): Promise<void> {
-    const { sql } = this.#options;
+    for (const { text } of await this.#postCovered(calls)) {
+      await withDeadline(postShortCall(this.#options.sql, text, 'escrow_short'), STATEMENT_DEADLINE_MS);
+    }
+  }
+
+  /** Posts calls together; where a balance does not suffice, in halves, down to the calls that lack it: these it answers. */
+  async #postCovered(calls: readonly ClosedCall[]): Promise<ClosedCall[]> {
     try {
       const texts = calls.map(({ text }) => text);
-      await withDeadline(postCalls(sql, texts), STATEMENT_DEADLINE_MS);
+      await withDeadline(postCalls(this.#options.sql, texts), STATEMENT_DEADLINE_MS);
+      return [];
     } catch (error) {
-      const [first] = calls;
-      if (errorCode(error) !== CHECK_VIOLATION || constraintOf(error) !== BALANCE_CHECK || first === undefined)
-        throw error;
+      if (errorCode(error) !== CHECK_VIOLATION || constraintOf(error) !== BALANCE_CHECK) throw error;
       if (calls.length === 1) {
         this.#options.report(error);
-        await withDeadline(postShortCall(sql, first.text, 'escrow_short'), STATEMENT_DEADLINE_MS);
-        return;
+        return [...calls];
       }
       const half = calls.length >> 1;
-      await this.#post(calls.slice(0, half));
-      await this.#post(calls.slice(half));
+      return [...(await this.#postCovered(calls.slice(0, half))), ...(await this.#postCovered(calls.slice(half)))];
     }
   }
 

@@ -1,0 +1,144 @@
+import { v7 as uuidv7 } from 'uuid';
+import { expect, test } from 'vitest';
+import { connect, type Sql } from '../db/connect.ts';
+import { testDatabase } from '../db/testing.ts';
+import { balances, createOperator, earnings } from './ledger.ts';
+import { recordText } from './record.ts';
+import { Settler } from './settle.ts';
+import { closing, fundedAgent, held, testInstance } from './testing.ts';
+
+/** An account whose instance has leased 1,600 of its million, and a maker of closed calls against that lease. */
+async function leased(sql: Sql) {
+  const accountId = await fundedAgent(sql, 1_000_000n);
+  const instance = await testInstance(sql, null);
+  await (await held(instance, accountId, 100n)).void();
+  const [lease] = await sql<{ id: string }[]>`select id from lease where account_id = ${accountId}`;
+  const call = (charged: bigint, operatorId: string | null = null) => {
+    const holding = { callId: uuidv7(), accountId, keyId: 'key', leaseId: lease?.id ?? '', amount: charged };
+    const share = operatorId === null ? 0n : charged / 2n;
+    return { text: recordText(holding, closing(1, { operatorId }), { charged, share }), segment: null };
+  };
+  return { accountId, instance, call };
+}
+
+function testSettler(sql: Sql) {
+  const reports: unknown[] = [];
+  const settled: unknown[] = [];
+  const settler = new Settler({
+    sql,
+    settled: (call) => void settled.push(call),
+    report: (error) => void reports.push(error),
+  });
+  return { settler, reports, settled };
+}
+
+test('the same batch again, also at once and in other company, charges nothing more', async () => {
+  await using database = await testDatabase();
+  const { accountId, instance, call } = await leased(database.sql);
+  const { id: operatorId } = await createOperator(database.sql, { name: 'operator', sharePpm: 500_000 });
+  const calls = Array.from({ length: 50 }, () => call(10n, operatorId));
+  const settlers = Array.from({ length: 4 }, () => testSettler(database.sql));
+  for (const { settler } of settlers) for (const one of calls) void settler.add(one);
+  await Promise.all(settlers.map(({ settler }) => settler.drain()));
+  const [first] = settlers;
+  for (const one of [...calls, ...calls, call(10n)]) void first?.settler.add(one);
+  await first?.settler.drain();
+  expect(await balances(database.sql, accountId)).toMatchObject({ escrow: 1_700n - 510n });
+  expect((await earnings(database.sql, operatorId)).earned).toBe(250n);
+  await instance.close();
+});
+
+test('more calls than a batch holds are all settled, and each is told to the journal', async () => {
+  await using database = await testDatabase();
+  const { accountId, instance, call } = await leased(database.sql);
+  const { settler, settled } = testSettler(database.sql);
+  for (let i = 0; i < 2_500; i++) void settler.add(call(i < 1_500 ? 1n : 0n));
+  await settler.drain();
+  expect(settled).toHaveLength(2_500);
+  expect(settler.waiting).toBe(0);
+  expect(await balances(database.sql, accountId)).toMatchObject({ escrow: 200n });
+  await instance.close();
+});
+
+test('free calls are recorded and move no money', async () => {
+  await using database = await testDatabase();
+  const { instance, call } = await leased(database.sql);
+  const { settler } = testSettler(database.sql);
+  await settler.add(call(0n));
+  const [row] = await database.sql<object[]>`
+    select (select count(*)::int from call) as calls, (select count(*)::int from txn where kind = 'settle') as txns`;
+  expect(row).toEqual({ calls: 1, txns: 0 });
+  await instance.close();
+});
+
+test('a call that its lease does not cover is paid from prepaid money, then by us, and filed; the others settle as ever', async () => {
+  await using database = await testDatabase();
+  const { accountId, instance, call } = await leased(database.sql);
+  const { settler, reports } = testSettler(database.sql);
+  const others = Array.from({ length: 20 }, () => call(1n));
+  const [late, hopeless] = [call(5_000n), call(2_000_000n)];
+  for (const one of [...others.slice(0, 7), late, ...others.slice(7), hopeless]) void settler.add(one);
+  await settler.drain();
+  await settler.add(late);
+  expect(await balances(database.sql, accountId)).toEqual({ prepaid: 0n, escrow: 0n });
+  const filed = await database.sql<
+    object[]
+  >`select reason, record ->> 'charged_nanousd' as charged from settle_exception order by 2`;
+  expect([...filed]).toEqual([
+    { reason: 'escrow_short', charged: '2000000' },
+    { reason: 'escrow_short', charged: '5000' },
+  ]);
+  const [shortfall] = await database.sql<{ balance: bigint }[]>`select balance from account where id = 'shortfall'`;
+  expect(shortfall?.balance).toBe(1_000_000n - 20n - 5_000n - 2_000_000n);
+  expect(reports).not.toHaveLength(0);
+  await instance.close();
+});
+
+test('a record that the database cannot take stops the settler visibly, and nothing of its batch is lost', async () => {
+  await using database = await testDatabase();
+  const { accountId, instance, call } = await leased(database.sql);
+  const { settler, reports } = testSettler(database.sql);
+  const broken = call(1n);
+  void settler.add({ text: broken.text.replace('"complete"', '"unheard"'), segment: null });
+  void settler.add(call(10n));
+  await expect.poll(() => settler.failure).not.toBeNull();
+  expect(reports).toHaveLength(1);
+  expect(await balances(database.sql, accountId)).toMatchObject({ escrow: 1_700n });
+  settler.stop();
+  await instance.close();
+});
+
+test('while connections are cut for two seconds, everything that was handed over is settled exactly once', async () => {
+  await using database = await testDatabase();
+  await using control = asDisposable(connect(database.url, { max: 1 }));
+  const { accountId, instance, call } = await leased(database.sql);
+  const flaky = connect(database.url, { max: 4 });
+  const { settler, reports } = testSettler(flaky.sql);
+  const endMs = performance.now() + 2_000;
+  const cutting = cutUntil(control.sql, endMs);
+  let handed = 0n;
+  while (performance.now() < endMs) {
+    for (let i = 0; i < 5 && handed < 1_700n; i++, handed++) void settler.add(call(1n));
+    await new Promise((resolve) => setTimeout(resolve, 3));
+  }
+  await cutting;
+  await settler.drain();
+  expect(reports).toEqual([]);
+  expect(await balances(database.sql, accountId)).toMatchObject({ escrow: 1_700n - handed });
+  await flaky.close();
+  await instance.close();
+});
+
+/** Cuts every other connection to the database, again and again. */
+async function cutUntil(sql: Sql, endMs: number): Promise<void> {
+  while (performance.now() < endMs) {
+    await sql`
+      select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid()`;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function asDisposable(database: ReturnType<typeof connect>) {
+  return { ...database, [Symbol.asyncDispose]: () => database.close() };
+}

@@ -1,0 +1,49 @@
+/**
+ * A gateway's ledger in a process of its own, for the tests to kill: `node testing-child.ts URL DIRECTORY ACK ACCOUNT...`.
+ * It holds, streams and captures calls until it is killed or its journal fails, and prints each call that it would have
+ * acknowledged to its caller: the id and the charge.
+ */
+import { connect } from '../db/connect.ts';
+import { openInstance } from './instance.ts';
+import { closing, request } from './testing.ts';
+
+const [url = '', dataDir = '', ack = 'page', ...accounts] = process.argv.slice(2);
+const CALLERS = 16;
+
+const database = connect(url);
+const instance = await openInstance({
+  sql: database.sql,
+  dataDir,
+  ack: ack === 'disk' || ack === 'database' ? ack : 'page',
+  now: () => performance.now(),
+  log: { warn: print, error: print },
+});
+print({ epoch: instance.epoch });
+await Promise.all(Array.from({ length: CALLERS }, (_, i) => callForEver(i)));
+print({ healthy: instance.healthy() });
+await instance.close();
+await database.close();
+
+async function callForEver(caller: number): Promise<void> {
+  for (let i = caller; instance.healthy(); i++) {
+    const hold = await instance.holds.hold(request(accounts[i % accounts.length] ?? '', 100n));
+    if ('code' in hold) {
+      await pause(10);
+      continue;
+    }
+    hold.open(closing(0));
+    if (i % 3 === 0) await pause(1);
+    hold.progress(closing(i % 40));
+    if (i % 5 === 0) await pause(1);
+    await hold.capture(closing(i % 120, { outcome: i % 7 === 0 ? 'aborted' : 'complete' }));
+    print({ acknowledged: hold.callId, charged: hold.charged.toString() });
+  }
+}
+
+function print(line: object): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
