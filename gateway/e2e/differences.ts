@@ -1,9 +1,15 @@
 /**
  * All that differs between asking a vLLM directly and asking it through the gateway, and why. The differential run allows
- * exactly this: what is listed must differ, what is not listed must not.
+ * exactly this: what is listed must differ, what is not listed must not. Two rules have no entry of their own:
+ *
+ * Errors keep their status and name the same request field, but have one shape: the five shapes of vLLM become
+ * `{"error":{message,type,param,code}}` with a word as code, and nothing about the machine of a worker passes.
+ *
+ * Streams are compared per choice, neighbouring pieces of text joined and the finish apart: whether two tokens come in one
+ * event, with or without the finish reason, and which of two choices speaks first, is a matter of the engine's moment.
  */
 
-interface Where {
+export interface Where {
   /** Path inside an answer or an event, e.g. `usage.cost`. */
   readonly path: RegExp;
   readonly why: string;
@@ -26,17 +32,13 @@ export const added: readonly Where[] = [
   { path: /^usage\.faregate$/, why: 'the call, its charge, its times and where it ran' },
 ];
 
-export const errors = {
-  why:
-    'an error keeps its status and names the same request field, but has one shape: the five shapes of vLLM become ' +
-    '{"error":{message,type,param,code}} with a word as code, and nothing about the machine of a worker passes',
-};
-
-export const chunking = {
-  why:
-    'where one token ends is a matter of time: vLLM may send two tokens in one event when it is busy, with or without the ' +
-    'finish reason, and two choices in any order. So events are compared per choice, with neighbouring pieces of text joined',
-};
+/** What a stream loses when its caller did not ask for usage. */
+export const lostWithoutUsage: readonly Where[] = [
+  {
+    path: /^system_fingerprint$/,
+    why: 'vLLM says it on the usage chunk if there is one; the gateway always asks for that chunk and keeps it to itself',
+  },
+];
 
 export interface OwnAnswer {
   readonly status: number;
@@ -45,20 +47,17 @@ export interface OwnAnswer {
   readonly why: string;
 }
 
-const salted: OwnAnswer = {
-  status: 400,
-  code: 'invalid_request',
-  param: 'cache_salt',
-  why: 'the gateway salts the cache per tenant',
-};
-const endless: OwnAnswer = {
-  status: 400,
-  code: 'invalid_request',
-  param: 'ignore_eos',
-  why: 'a model ends its own answers',
-};
-const nameless: OwnAnswer = { status: 400, code: 'invalid_request', param: 'model', why: 'a price needs a model' };
+const refused = (param: string, why: string): OwnAnswer => ({ status: 400, code: 'invalid_request', param, why });
+
+const salted = refused('cache_salt', 'the gateway salts the cache, per tenant');
+const endless = refused('ignore_eos', 'a model ends its own answers');
+const nameless = refused('model', 'a price needs a model');
 const notJson: OwnAnswer = { status: 415, code: 'unsupported_media_type', why: 'vLLM says 400' };
+const wrongKind: OwnAnswer = {
+  status: 502,
+  code: 'worker_failed',
+  why: "a 404 of a worker is its failure, not the caller's",
+};
 
 /** Cases that the gateway answers itself, and otherwise than vLLM does. */
 export const ownAnswers: Readonly<Record<string, OwnAnswer>> = {
@@ -77,15 +76,24 @@ export const ownAnswers: Readonly<Record<string, OwnAnswer>> = {
   'variant-stream-completion': endless,
   'chat-no-model': nameless,
   'error-model-null': nameless,
-  'error-priority': { status: 400, code: 'invalid_request', param: 'priority', why: 'the gateway orders calls' },
-  'error-request-id-repeated': {
-    status: 400,
-    code: 'invalid_request',
-    param: 'request_id',
-    why: 'the call id takes its place',
-  },
+  'error-priority': refused('priority', 'the gateway orders calls'),
+  'error-request-id-repeated': refused('request_id', 'the call id takes its place'),
   'error-content-type': notJson,
   'error-content-type-missing': notJson,
+  'error-json-nan': {
+    status: 400,
+    code: 'invalid_json',
+    why: 'NaN is not JSON; vLLM reads it and finds the temperature odd',
+  },
+  'error-max-tokens-huge': {
+    status: 429,
+    code: 'rate_limited',
+    why: 'more tokens than any key may ask for in a minute',
+  },
+  'error-top-logprobs-100': refused('top_logprobs', 'vLLM names another field, `logprobs`'),
+  'completion-echo-only': refused('max_tokens', 'no call without an answer'),
+  'embeddings-on-a-chat-model': wrongKind,
+  'pooling-chat': wrongKind,
   'header-rank-1': { status: 200, why: 'the header steers the engine and is not passed on' },
   'get-v1-models-tiny': { status: 200, why: 'vLLM cannot show one model' },
 };

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe } from 'vitest';
+import { afterAll, beforeAll, describe, vi } from 'vitest';
 import { startVllm, type Vllm } from '../../workers/vllm/server.ts';
 import { startTestGateway, type TestGateway } from '../testing.ts';
 import { clientSuite } from './client-suite.ts';
@@ -7,10 +7,13 @@ import { differentialSuite } from './differential.ts';
 import { gatewayTarget } from './gateway-target.ts';
 
 const START_MS = 900_000; // the first start installs
+const CALL_MS = 120_000; // a busy machine makes a few tokens a second
 const CONTEXT_LENGTH = 1_024;
 const SLOTS = 4;
 /** For some recorded calls of a million times a million tokens the price of the worst case must not be what decides. */
 const RICH_NANOUSD = 10n ** 18n;
+
+vi.setConfig({ testTimeout: CALL_MS });
 
 /** `npm run test:vllm`: everything through the gateway against a real vLLM, and the vLLM alone. Not part of `npm test`. */
 describe.runIf(process.env.MODE === 'vllm')('a real vLLM', () => {
