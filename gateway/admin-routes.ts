@@ -45,8 +45,10 @@ const creditAccount = defineRoute({
     response: { txn: '0198f3a0-b1c2-7d3e-8f40-a1b2c3d4e5f6', balance_nanousd: '5000000000' },
   },
   async handler({ gateway, params, body }) {
+    const { sql } = gateway.platform.database;
+    await requireAgent(sql, params.id);
     const request = { accountId: params.id, amount: body.nanousd, reference: body.reference };
-    const booked = await deposit(gateway.platform.database.sql, request).catch((error: unknown) => {
+    const booked = await deposit(sql, request).catch((error: unknown) => {
       throw isOutOfRange(error) ? tooMuch() : error;
     });
     if (!('code' in booked)) return { txn: booked.txn, balance_nanousd: String(booked.balance) };
@@ -71,7 +73,7 @@ const createAccountKey = defineRoute({
   },
   async handler({ gateway, params, body }) {
     const { sql } = gateway.platform.database;
-    if (!(await isAgent(sql, params.id))) throw noAccount();
+    await requireAgent(sql, params.id);
     return createKey(sql, gateway.keyring, { ownerId: params.id, kind: 'live', name: body.name ?? null });
   },
 });
@@ -193,9 +195,10 @@ export function adminRoutes(gateway: Gateway): Hono {
   return mount(gateway, adminRouteList);
 }
 
-async function isAgent(sql: Sql, id: string): Promise<boolean> {
+/** Operators have accounts too, and the ledger has its own: none of them takes deposits or has an agent's keys. */
+async function requireAgent(sql: Sql, id: string): Promise<void> {
   const rows = await sql`select from agent where id = ${id}`;
-  return rows.length > 0;
+  if (rows.length === 0) throw noAccount();
 }
 
 /** A sum beyond what Postgres counts in: numeric_value_out_of_range, or below the floor of the world. */
