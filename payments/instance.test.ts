@@ -5,9 +5,10 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { violations } from '../db/checks.ts';
-import type { Sql } from '../db/connect.ts';
+import { connect, type Sql } from '../db/connect.ts';
 import { testDatabase } from '../db/testing.ts';
 import { balances } from './ledger.ts';
+import { LOCK_SPACE, takeLock } from './lock.ts';
 import { closing, fundedAgent, held, request, testDirectory, testInstance } from './testing.ts';
 
 test('a life settles what the one before left in the journal and returns the rest; a second replay charges nothing', async () => {
@@ -87,18 +88,53 @@ test('a lock file of a process that is gone, or whose number another process has
   }
 });
 
-test('the lock in the database is taken again after its connection was cut', async () => {
+test('one process at a time runs as an instance, whatever directory it has', async () => {
+  await using database = await testDatabase();
+  const first = await takeLock(database.sql, 'inst_1');
+  await expect(takeLock(database.sql, 'inst_1', 300)).rejects.toThrow(/another process/);
+  await (await takeLock(database.sql, 'inst_2', 300)).release();
+  await first.release();
+  await (await takeLock(database.sql, 'inst_1', 300)).release();
+});
+
+test('the lock in the database is taken again after its connection was cut, or known to be lost', async () => {
+  await using database = await testDatabase();
+  const lock = await takeLock(database.sql, 'inst_1');
+  const holder = async () => {
+    const [row] = await database.sql<{ pid: number }[]>`
+      select l.pid from pg_locks l join pg_database d on d.oid = l.database
+      where l.locktype = 'advisory' and l.granted and d.datname = current_database()`;
+    return row?.pid ?? 0;
+  };
+  const first = await holder();
+  await database.sql`select pg_terminate_backend(${first})`;
+  await expect.poll(async () => [0, first].includes(await holder())).toBe(false);
+  expect(lock.held).toBe(true);
+
+  // Whoever waits in the database gets it in the moment that it is free.
+  const other = connect(database.url, { max: 1 });
+  const taken = other.sql`select pg_advisory_lock(${LOCK_SPACE}, hashtext('inst_1'))`.execute();
+  const waiters = () => database.sql`select from pg_locks where locktype = 'advisory' and not granted`;
+  await expect.poll(async () => (await waiters()).length).toBe(1);
+  await database.sql`select pg_terminate_backend(${await holder()})`;
+  await taken;
+  await expect.poll(() => lock.held).toBe(false);
+  await lock.release();
+  await other.close();
+});
+
+test('money that is granted while an instance closes is returned as well', async () => {
   await using database = await testDatabase();
   await using directory = await testDirectory();
-  const instance = await testInstance(database.sql, directory.path);
-  const locks = () => database.sql<{ pid: number }[]>`
-    select l.pid from pg_locks l join pg_database d on d.oid = l.database
-    where l.locktype = 'advisory' and d.datname = current_database()`;
-  const [before] = await locks();
-  await database.sql`select pg_terminate_backend(${before?.pid ?? 0})`;
-  await expect.poll(async () => (await locks())[0]?.pid ?? before?.pid).not.toBe(before?.pid);
-  expect(instance.healthy()).toBe(true);
-  await instance.close();
+  const accountId = await fundedAgent(database.sql, 1_000_000n);
+  for (let round = 0; round < 10; round++) {
+    const instance = await testInstance(database.sql, directory.path);
+    const waiting = Array.from({ length: 5 }, () => instance.holds.hold(request(accountId, 1_000n)));
+    await new Promise((resolve) => setTimeout(resolve, round));
+    await instance.close();
+    await Promise.all(waiting);
+    expect(await balances(database.sql, accountId)).toEqual({ prepaid: 1_000_000n, escrow: 0n });
+  }
 });
 
 test('without a disk only the database can acknowledge', async () => {

@@ -3,7 +3,6 @@
  * the journal, returns the money that life did not spend, and only then holds money for calls.
  */
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sql } from '../db/connect.ts';
 import { type InstanceDirectory, lockDirectory } from './directory.ts';
 import { type Acknowledgement, Holds } from './holds.ts';
@@ -12,7 +11,7 @@ import { FileJournal, readJournal, setDamagedAside } from './journal-files.ts';
 import { type Holder, Leases, returnLeases } from './leases.ts';
 import { newId } from './ledger.ts';
 import { type InstanceLock, takeLock } from './lock.ts';
-import { repeat } from './retry.ts';
+import { repeat, withDeadline } from './retry.ts';
 import { Settler } from './settle.ts';
 
 export interface InstanceOptions {
@@ -27,7 +26,7 @@ export interface InstanceOptions {
   readonly holdExpiryMs?: number;
 }
 
-export interface InstanceLog {
+interface InstanceLog {
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
 }
@@ -103,7 +102,10 @@ async function begin(
     healthy: () => holds.accepting && settler.failure === null && (lock?.held ?? true),
     close: async () => {
       clearInterval(expiry);
-      await settleAndReturn({ sql, holder, holds, settler, log });
+      holds.close();
+      await settleAndReturn(sql, holder, settler).catch((error) =>
+        log.warn({ err: error, ...holder }, 'the database is away: the next start settles and returns the rest'),
+      );
       await journal?.close();
       await lock?.release();
       directory?.unlock();
@@ -132,20 +134,17 @@ async function settleEarlierLife(directory: InstanceDirectory, settler: Settler,
   setDamagedAside(directory.path, damage);
 }
 
-async function settleAndReturn(life: {
-  sql: Sql;
-  holder: Holder;
-  holds: Holds;
-  settler: Settler;
-  log: InstanceLog;
-}): Promise<void> {
-  const { sql, holder, holds, settler, log } = life;
-  holds.close();
-  const settled = settler.drain().then(() => true);
-  if (await Promise.race([settled, sleep(CLOSE_LIMIT_MS, false, { ref: false })])) {
-    await returnLeases(sql, holder.instanceId, holder.epoch + 1);
-    return;
+/** What the database does not take in time is in the journal, or in leases that the next life returns. */
+async function settleAndReturn(sql: Sql, holder: Holder, settler: Settler): Promise<void> {
+  try {
+    await withDeadline(settler.drain(), CLOSE_LIMIT_MS);
+  } finally {
+    settler.stop();
   }
-  settler.stop();
-  log.warn({ instance: holder.instanceId }, 'the database is away: the journal is settled at the next start');
+  // With the epoch end the grants that are still on their way: none may fill a lease that is returned already.
+  await repeat(
+    () => sql`update instance set epoch = epoch + 1 where id = ${holder.instanceId} and epoch = ${holder.epoch}`,
+    STATEMENT_LIMIT_MS,
+  );
+  await returnLeases(sql, holder.instanceId, holder.epoch + 1);
 }

@@ -3,11 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import type { Sql } from '../db/connect.ts';
 
-/** The session of a killed process is gone within moments. Where the lock stays taken for longer, another process lives. */
-const TAKE_LIMIT_MS = 10_000;
+/** The session of a lost machine is gone by then (see `tryLock`): where the lock is still taken, another process lives. */
+const TAKE_LIMIT_MS = 15_000;
 const PAUSE_MS = 100;
 /** Separates our advisory locks from those of others in the same database. */
-const LOCK_SPACE = 7_310_002;
+export const LOCK_SPACE = 7_310_002;
 
 export interface InstanceLock {
   /** False from the moment that another process has it: then this one must stop. */
@@ -19,7 +19,7 @@ export interface InstanceLock {
  * Takes the advisory lock of an instance on a connection of its own, and takes it again whenever that connection was lost.
  * Throws while another process has it.
  */
-export async function takeLock(sql: Sql, instanceId: string): Promise<InstanceLock> {
+export async function takeLock(sql: Sql, instanceId: string, limitMs: number = TAKE_LIMIT_MS): Promise<InstanceLock> {
   const state = { held: true, released: false, retaking: false };
   const session = singleSession(sql, () => {
     if (state.held && !state.released && !state.retaking) void retake();
@@ -39,7 +39,7 @@ export async function takeLock(sql: Sql, instanceId: string): Promise<InstanceLo
     state.released = true;
     await session.end({ timeout: 1 });
   };
-  const endMs = performance.now() + TAKE_LIMIT_MS;
+  const endMs = performance.now() + limitMs;
   while (!(await tryLock(session, instanceId))) {
     if (performance.now() > endMs) {
       await release();
@@ -55,9 +55,12 @@ export async function takeLock(sql: Sql, instanceId: string): Promise<InstanceLo
   };
 }
 
+/** The server is to notice within ten seconds that the machine behind this session is gone; by default it takes hours. */
 async function tryLock(session: Sql, instanceId: string): Promise<boolean> {
   const [row] = await session<{ locked: boolean }[]>`
-    select pg_try_advisory_lock(${LOCK_SPACE}, hashtext(${instanceId})) as locked`;
+    select set_config('tcp_keepalives_idle', '4', false), set_config('tcp_keepalives_interval', '2', false),
+      set_config('tcp_keepalives_count', '3', false),
+      pg_try_advisory_lock(${LOCK_SPACE}, hashtext(${instanceId})) as locked`;
   return row?.locked ?? false;
 }
 

@@ -11,7 +11,7 @@ import type { Price } from './prices.ts';
 import type { Closing } from './record.ts';
 
 /** Each completion token costs one nano-USD; the rest is free. */
-export const tokenPrice: Price = {
+const tokenPrice: Price = {
   version: 1,
   model: 'test-model',
   input: 0n,
