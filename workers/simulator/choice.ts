@@ -30,6 +30,7 @@ export class Choice implements Job {
   readonly capTokens: number;
   completionTokens = 0;
   cachedTokens = 0;
+  preemptions = 0;
   readonly times = { arrivedMs: 0, scheduledMs: 0, firstTokenMs: 0, lastTokenMs: 0 };
   /** Why it ended, as the caller is told. */
   finish: Finish | null = null;
@@ -85,6 +86,10 @@ export class Choice implements Job {
   onScheduled(cachedTokens: number): void {
     this.cachedTokens = cachedTokens;
     this.times.scheduledMs = this.nowMs();
+  }
+
+  onPreempted(): void {
+    this.preemptions += 1;
   }
 
   sample(): { id: number; finished: boolean } {

@@ -42,6 +42,7 @@ function embedAll(
     salt: '',
     priority: 0,
     onScheduled: () => undefined,
+    onPreempted: () => undefined,
     sample: () => {
       left -= 1;
       if (left === 0) {

@@ -11,6 +11,8 @@ export interface Job {
   readonly priority: number;
   /** Told once, when the job first gets a slot: how much of its prompt was found in the cache. */
   onScheduled(cachedTokens: number): void;
+  /** Told when the job has to give up its blocks and start again. */
+  onPreempted(): void;
   /** Asked for the next token, at the end of a step; an id of null is no token (an embedding is ready). */
   sample(): { id: number | null; finished: boolean };
 }
@@ -57,18 +59,27 @@ export class Engine {
   private readonly pool: BlockPool;
   private readonly clock: Clock;
   private readonly byPriority: boolean;
+  private readonly onStep: (tokens: number) => void;
   private readonly running = new Set<Sequence>();
   private waiting: Sequence[] = [];
   private cancelStep: (() => void) | null = null;
   private stepEndsMs = 0;
   private frozen = false;
 
-  constructor(speed: Speed, slots: number, pool: BlockPool, clock: Clock, byPriority = false) {
+  /** `onStep` is told how many tokens each step computed. */
+  constructor(
+    speed: Speed,
+    slots: number,
+    pool: BlockPool,
+    clock: Clock,
+    { byPriority = false, onStep = () => {} }: { byPriority?: boolean; onStep?: (tokens: number) => void } = {},
+  ) {
     this.speed = speed;
     this.slots = slots;
     this.pool = pool;
     this.clock = clock;
     this.byPriority = byPriority;
+    this.onStep = onStep;
   }
 
   get runningCount(): number {
@@ -140,6 +151,7 @@ export class Engine {
 
   private endStep(scheduled: Map<Sequence, number>): void {
     this.totals.steps += 1;
+    this.onStep([...scheduled.values()].reduce((sum, tokens) => sum + tokens, 0));
     for (const [sequence, tokens] of scheduled) {
       if (this.running.has(sequence)) {
         this.compute(sequence, tokens);
@@ -238,6 +250,7 @@ export class Engine {
     }
     this.running.delete(victim);
     this.totals.preemptions += 1;
+    victim.job.onPreempted();
     scheduled.delete(victim);
     this.forget(victim);
     this.waiting.unshift(victim);

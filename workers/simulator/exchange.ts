@@ -18,6 +18,7 @@ export class Exchange {
   delivery: Delivery | null = null;
   private readonly response: ServerResponse;
   private readonly tellId: boolean;
+  private bare = false;
   private comments: NodeJS.Timeout | null = null;
   private pieces: Promise<void> | null = null;
 
@@ -48,7 +49,7 @@ export class Exchange {
     });
   }
 
-  json(status: number, body: unknown, headers: Record<string, string> = {}): void {
+  json(status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): void {
     this.text(status, JSON.stringify(body), { 'content-type': 'application/json', ...headers });
   }
 
@@ -61,8 +62,9 @@ export class Exchange {
     this.response.end(this.request.method === 'HEAD' ? undefined : bytes);
   }
 
-  fail(failure: Failure): void {
-    this.json(failure.status, failure.body, failure.allow === null ? {} : { allow: failure.allow });
+  fail({ status, body, allow, bare }: Failure): void {
+    this.bare = bare;
+    this.json(status, body, allow === null ? {} : { allow });
   }
 
   /** Sends the head of a stream now. With an interval, comments fill the silence between events. */
@@ -126,10 +128,10 @@ export class Exchange {
     for (const [name, value] of Object.entries(headers)) {
       response.setHeader(name, value);
     }
-    if (status !== 401 && !response.hasHeader('vary')) {
+    if (status !== 401 && !this.bare && !response.hasHeader('vary')) {
       response.setHeader('vary', 'Origin');
     }
-    if (this.tellId) {
+    if (this.tellId && !this.bare) {
       response.setHeader('x-request-id', this.requestId);
     }
     if (response.shouldKeepAlive) {

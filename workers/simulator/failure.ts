@@ -2,13 +2,21 @@
 export class Failure extends Error {
   readonly status: number;
   readonly body: unknown;
+  /** The header of a 405. */
   readonly allow: string | null;
+  /** Answered outside of all middleware: no `vary`, no request id. */
+  readonly bare: boolean;
 
-  constructor(status: number, body: unknown, allow: string | null = null) {
+  constructor(
+    status: number,
+    body: unknown,
+    { allow = null, bare = false }: { allow?: string | null; bare?: boolean } = {},
+  ) {
     super(typeof body === 'string' ? body : JSON.stringify(body));
     this.status = status;
     this.body = body;
     this.allow = allow;
+    this.bare = bare;
   }
 }
 
@@ -61,7 +69,7 @@ export const unknownPath = (): Failure => new Failure(404, { detail: 'Not Found'
 export const unknownModel = (asked: string, served: string): Failure =>
   apiError(404, 'NotFoundError', `The model \`${asked}\` does not exist. Valid aliases: ${served}.`, 'model');
 
-export const wrongMethod = (allow: string): Failure => new Failure(405, { detail: 'Method Not Allowed' }, allow);
+export const wrongMethod = (allow: string): Failure => new Failure(405, { detail: 'Method Not Allowed' }, { allow });
 
 export const scaleOutDisabled = (): Failure =>
   apiError(
@@ -91,8 +99,10 @@ export const backlogFull = (): Failure =>
 export const engineDead = (): Failure =>
   apiError(500, 'InternalServerError', 'EngineCore encountered an issue. See stack trace (above) for the root cause.');
 
-export const shuttingDown = (): Failure =>
-  apiError(500, 'InternalServerError', 'cannot schedule new futures after shutdown');
+export const shuttingDown = (): Failure => {
+  const message = 'cannot schedule new futures after shutdown';
+  return new Failure(500, { error: { message, type: 'InternalServerError', param: null, code: 500 } }, { bare: true });
+};
 
 /** A text as Python shows it: in single quotes, or in double ones when it holds a single one. */
 export function pythonText(text: string): string {

@@ -98,11 +98,15 @@ export function loadHeaders(machine: Machine, exchange: Exchange): Record<string
   return {};
 }
 
-function makeChoices(machine: Machine, { prompts, sampling, topLogprobs, script }: Plan, call: Call): Choice[] {
+function makeChoices(
+  machine: Machine,
+  { prompts, sampling, topLogprobs, streaming, script }: Plan,
+  call: Call,
+): Choice[] {
   const nowMs = (): number => machine.clock.nowMs();
   const onSaid = (choice: Choice): void => {
     if (choice.hasEnded) {
-      machine.statistics.completed(choice, sampling.choices);
+      machine.statistics.completed(choice, sampling.choices, streaming);
     }
     call.said(choice);
   };

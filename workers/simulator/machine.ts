@@ -21,7 +21,7 @@ export class Machine {
   readonly pool: BlockPool;
   readonly engine: Engine;
   readonly faults = new FaultRules();
-  readonly statistics = new Statistics();
+  readonly statistics: Statistics;
   readonly calls = new Set<Call>();
   state: State = 'serves';
 
@@ -30,7 +30,11 @@ export class Machine {
     this.tokenizer = tokenizer;
     this.random = seededRandom(settings.seed);
     this.pool = new BlockPool(settings.kvBlocks, settings.blockSize);
-    this.engine = new Engine(settings, settings.slots, this.pool, this.clock, settings.priorityScheduling);
+    this.statistics = new Statistics(settings.contextLength);
+    this.engine = new Engine(settings, settings.slots, this.pool, this.clock, {
+      byPriority: settings.priorityScheduling,
+      onStep: (tokens) => this.statistics.stepped(tokens),
+    });
   }
 
   /** A new random id, as vLLM writes them. */

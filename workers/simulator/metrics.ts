@@ -1,175 +1,103 @@
 import type { Machine } from './machine.ts';
-import type { Histogram } from './statistics.ts';
+import { type Labels, MetricsPage, type Values } from './metrics-page.ts';
 
-/** The page of `/metrics`: vLLM's names, kinds and labels, in the text form of Prometheus. */
+/** The page of `/metrics`: vLLM's names, kinds and labels. Read at scrape, changed by every step of the engine. */
 export function metricsPage(machine: Machine): string {
   const { statistics, settings } = machine;
-  const page = new Page(settings.model, statistics.startedAtS);
+  const page = new MetricsPage({ engine: '0', model_name: settings.model }, statistics.startedAtS);
   processMetrics(page, statistics.startedAtS);
   engineGauges(page, machine);
   tokenCounters(page, machine);
+  unusedCounters(page);
   callCounters(page, machine);
   for (const [name, histogram] of Object.entries(statistics.histograms)) {
-    page.histogram(name, histogram);
+    page.histogram(`vllm:${name}`, histogram);
   }
-  const { blockSize, kvBlocks } = settings;
-  page.gauge('cache_config_info', 'Information of the LLMEngine CacheConfig', [
-    [
-      {
-        block_size: String(blockSize),
-        cache_dtype: 'auto',
-        enable_prefix_caching: 'True',
-        num_gpu_blocks: String(kvBlocks),
-      },
-      1,
-    ],
-  ]);
+  if (settings.oldMetricNames) {
+    page.histogram('vllm:time_per_output_token_seconds', statistics.histograms.request_time_per_output_token_seconds);
+    page.gauge('vllm:gpu_cache_usage_perc', 'GPU KV-cache usage.', one(machine.pool.usage));
+  }
   return page.text();
 }
 
-type Labels = Readonly<Record<string, string>>;
+const one = (value: number): Values => [[{}, value]];
 
-/** Lines of the page as they are written. */
-class Page {
-  private readonly lines: string[] = [];
-  private readonly model: string;
-  private readonly createdS: number;
-
-  constructor(model: string, createdS: number) {
-    this.model = model;
-    this.createdS = createdS;
-  }
-
-  text(): string {
-    return `${this.lines.join('\n')}\n`;
-  }
-
-  /** A series outside vLLM's own. */
-  plain(name: string, kind: 'gauge' | 'counter', help: string, value: number): void {
-    this.lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`, `${name} ${float(value)}`);
-  }
-
-  gauge(name: string, help: string, values: readonly (readonly [Labels, number])[]): void {
-    this.series(name, 'gauge', help, values);
-  }
-
-  /** A counter, with the gauge of its birth beside it. */
-  counter(name: string, help: string, values: readonly (readonly [Labels, number])[]): void {
-    this.series(`${name}_total`, 'counter', help, values);
-    this.series(
-      `${name}_created`,
-      'gauge',
-      help,
-      values.map(([labels]) => [labels, this.createdS]),
-    );
-  }
-
-  histogram(name: string, { bounds, counts, sum, count }: Histogram): void {
-    const full = `vllm:${name}`;
-    this.lines.push(`# HELP ${full} Histogram of ${name.replaceAll('_', ' ')}.`, `# TYPE ${full} histogram`);
-    bounds.forEach((bound, at) => {
-      this.lines.push(`${full}_bucket${this.labels({ le: float(bound) })} ${float(counts[at] ?? 0)}`);
-    });
-    this.lines.push(
-      `${full}_bucket${this.labels({ le: '+Inf' })} ${float(count)}`,
-      `${full}_count${this.labels({})} ${float(count)}`,
-      `${full}_sum${this.labels({})} ${float(sum)}`,
-    );
-    this.series(`${name}_created`, 'gauge', `Histogram of ${name.replaceAll('_', ' ')}.`, [[{}, this.createdS]]);
-  }
-
-  private series(name: string, kind: string, help: string, values: readonly (readonly [Labels, number])[]): void {
-    const full = `vllm:${name}`;
-    this.lines.push(`# HELP ${full} ${help}`, `# TYPE ${full} ${kind}`);
-    for (const [labels, value] of values) {
-      this.lines.push(`${full}${this.labels(labels)} ${float(value)}`);
-    }
-  }
-
-  private labels(own: Labels): string {
-    const all = Object.entries({ engine: '0', model_name: this.model, ...own }).toSorted(([a], [b]) =>
-      a < b ? -1 : 1,
-    );
-    return `{${all.map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(',')}}`;
-  }
-}
-
-function processMetrics(page: Page, startedAtS: number): void {
+function processMetrics(page: MetricsPage, startedAtS: number): void {
   const { rss } = process.memoryUsage();
   const { user, system } = process.cpuUsage();
   page.plain('process_resident_memory_bytes', 'gauge', 'Resident memory size in bytes.', rss);
-  page.plain(
-    'process_start_time_seconds',
-    'gauge',
-    'Start time of the process since unix epoch in seconds.',
-    startedAtS,
-  );
-  page.plain(
-    'process_cpu_seconds_total',
-    'counter',
-    'Total user and system CPU time spent in seconds.',
-    (user + system) / 1e6,
-  );
+  page.plain('process_start_time_seconds', 'gauge', 'Start of the process, seconds since the epoch.', startedAtS);
+  page.plain('process_cpu_seconds_total', 'counter', 'CPU time spent, in seconds.', (user + system) / 1e6);
 }
 
-function engineGauges(page: Page, { engine, pool, settings }: Machine): void {
-  page.gauge('num_requests_running', 'Number of requests in model execution batches.', [[{}, engine.runningCount]]);
-  page.gauge('num_requests_waiting', 'Number of requests waiting to be processed.', [[{}, engine.waitingCount]]);
-  page.gauge('num_requests_waiting_by_reason', 'Number of requests waiting to be processed by reason.', [
+function engineGauges(page: MetricsPage, { engine, pool, settings }: Machine): void {
+  const { blockSize, kvBlocks } = settings;
+  page.gauge('vllm:num_requests_running', 'Requests in execution batches.', one(engine.runningCount));
+  page.gauge('vllm:num_requests_waiting', 'Requests waiting to be processed.', one(engine.waitingCount));
+  page.gauge('vllm:num_requests_waiting_by_reason', 'Requests waiting, by reason.', [
     [{ reason: 'capacity' }, engine.waitingCount],
     [{ reason: 'deferred' }, 0],
   ]);
-  page.gauge('engine_sleep_state', 'Engine sleep state; awake = 0 means engine is sleeping.', [
+  page.gauge('vllm:engine_sleep_state', 'Whether the engine sleeps, and how deep.', [
     [{ sleep_state: 'awake' }, 1],
     [{ sleep_state: 'weights_offloaded' }, 0],
     [{ sleep_state: 'discard_all' }, 0],
   ]);
-  page.gauge('kv_cache_usage_perc', 'KV-cache usage. 1 means 100 percent usage.', [[{}, pool.usage]]);
-  if (settings.oldMetricNames) {
-    page.gauge('gpu_cache_usage_perc', 'GPU KV-cache usage. 1 means 100 percent usage.', [[{}, pool.usage]]);
-  }
+  page.gauge('vllm:kv_cache_usage_perc', 'KV-cache usage, 0 to 1.', one(pool.usage));
+  const cache = { block_size: String(blockSize), cache_dtype: 'auto', enable_prefix_caching: 'True' };
+  page.gauge('vllm:cache_config_info', 'Set-up of the KV cache.', [
+    [{ ...cache, num_gpu_blocks: String(kvBlocks), kv_cache_size_tokens: String(kvBlocks * blockSize) }, 1],
+  ]);
 }
 
-function tokenCounters(page: Page, { engine: { totals } }: Machine): void {
+function tokenCounters(page: MetricsPage, { engine: { totals } }: Machine): void {
   const { promptTokens, cachedTokens, generatedTokens, preemptions } = totals;
   const all = promptTokens + cachedTokens;
-  page.counter('prefix_cache_queries', 'Prefix cache queries, in terms of number of queried tokens.', [[{}, all]]);
-  page.counter('prefix_cache_hits', 'Prefix cache hits, in terms of number of cached tokens.', [[{}, cachedTokens]]);
-  page.counter('external_prefix_cache_queries', 'External prefix cache queries.', [[{}, 0]]);
-  page.counter('external_prefix_cache_hits', 'External prefix cache hits.', [[{}, 0]]);
-  page.counter('num_preemptions', 'Cumulative number of preemption from the engine.', [[{}, preemptions]]);
-  page.counter('prompt_tokens', 'Number of prefill tokens processed.', [[{}, all]]);
-  page.counter('prompt_tokens_by_source', 'Number of prompt tokens by source.', [
+  page.counter('vllm:prefix_cache_queries', 'Tokens looked up in the prefix cache.', one(all));
+  page.counter('vllm:prefix_cache_hits', 'Tokens found in the prefix cache.', one(cachedTokens));
+  page.counter('vllm:num_preemptions', 'Sequences that gave up their blocks.', one(preemptions));
+  page.counter('vllm:prompt_tokens', 'Prompt tokens processed.', one(all));
+  page.counter('vllm:prompt_tokens_by_source', 'Prompt tokens, by source.', [
     [{ source: 'local_compute' }, promptTokens],
     [{ source: 'local_cache_hit' }, cachedTokens],
     [{ source: 'external_kv_transfer' }, 0],
   ]);
-  page.counter('prompt_tokens_cached', 'Number of cached prompt tokens.', [[{}, cachedTokens]]);
-  page.counter('prompt_tokens_cached_by_source', 'Number of cached prompt tokens by source.', [
+  page.counter('vllm:prompt_tokens_cached', 'Cached prompt tokens.', one(cachedTokens));
+  const elsewhere = ['host', 'p2p', 'disk', 'external_unspecified'].map((source): [Labels, number] => [{ source }, 0]);
+  page.counter('vllm:prompt_tokens_cached_by_source', 'Cached prompt tokens, by where they were.', [
     [{ source: 'device' }, cachedTokens],
-    ...['host', 'p2p', 'disk', 'external_unspecified'].map((source): [Labels, number] => [{ source }, 0]),
+    ...elsewhere,
   ]);
-  page.counter('generation_tokens', 'Number of generation tokens processed.', [[{}, generatedTokens]]);
+  page.counter('vllm:generation_tokens', 'Tokens generated.', one(generatedTokens));
 }
 
-function callCounters(page: Page, { statistics, settings }: Machine): void {
-  page.counter(
-    'request_success',
-    'Count of successfully processed requests.',
-    Object.entries(statistics.finished).map(([reason, count]) => [{ finished_reason: reason }, count]),
-  );
-  page.counter(
-    'admission_rejections',
-    'Number of requests refused at admission.',
-    Object.entries(statistics.rejections).map(([reason, count]) => [{ reason }, count]),
-  );
-  page.counter('tool_call_parser_invocations', 'Number of tool call parser invocations.', [[{}, statistics.toolCalls]]);
-  if (settings.oldMetricNames) {
-    page.histogram('time_per_output_token_seconds', statistics.histograms.request_time_per_output_token_seconds);
+/** Counters of what the simulator does not do; they stay 0, as they did in the recordings. */
+function unusedCounters(page: MetricsPage): void {
+  for (const name of ['flops', 'read_bytes', 'write_bytes']) {
+    page.counter(`vllm:estimated_${name}_per_gpu`, 'Not estimated.', one(0));
+  }
+  for (const name of ['external_prefix_cache', 'mm_cache']) {
+    page.counter(`vllm:${name}_queries`, 'There is no such cache.', one(0));
+    page.counter(`vllm:${name}_hits`, 'There is no such cache.', one(0));
   }
 }
 
-/** A number as Prometheus' Python client writes it. */
-function float(value: number): string {
-  return Number.isInteger(value) && Math.abs(value) < 1e16 ? `${value}.0` : String(value);
+function callCounters(page: MetricsPage, { statistics }: Machine): void {
+  const { finished, rejections, toolParses } = statistics;
+  const byReason = Object.entries(finished).map(([reason, count]): [Labels, number] => [
+    { finished_reason: reason },
+    count,
+  ]);
+  page.counter('vllm:request_success', 'Requests that came to their end.', byReason);
+  const refused = Object.entries(rejections).map(([reason, count]): [Labels, number] => [{ reason }, count]);
+  page.counter('vllm:admission_rejections', 'Requests refused by a queue limit.', refused, ['engine']);
+  const parses = Object.entries(toolParses).flatMap(([mode, count]) =>
+    ['tool_call', 'no_tool_call'].flatMap((outcome) =>
+      ['chat_completions', 'responses', 'other'].map((type): [Labels, number] => {
+        const counted = outcome === 'tool_call' && type === 'chat_completions';
+        return [{ mode, outcome, request_type: type }, counted ? count : 0];
+      }),
+    ),
+  );
+  page.counter('vllm:tool_call_parser_invocations', 'Uses of the tool parser.', parses, ['engine']);
 }

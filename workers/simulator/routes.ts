@@ -22,7 +22,7 @@ const COMMON: Readonly<Record<string, Route>> = {
   '/load': { GET: load },
   '/metrics': {
     GET: (machine, exchange) =>
-      exchange.text(200, metricsPage(machine), { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }),
+      exchange.text(200, metricsPage(machine), { 'content-type': 'text/plain; version=1.0.0; charset=utf-8' }),
   },
   '/v1/models': { GET: models },
   '/tokenize': { POST: tokenize },

@@ -2,9 +2,24 @@ import { kindsOfStream, parseEvents, type StreamEvent } from './events.ts';
 import { shapeOf } from './shape.ts';
 import type { Received } from './wire.ts';
 
+/** The words of DIFFERENCES.md. */
+const KINDS = [
+  'status',
+  'headers',
+  'shape',
+  'error',
+  'message',
+  'cache',
+  'finish',
+  'events',
+  'ended',
+  'metrics',
+  'other metrics',
+] as const;
+
 /** One thing that is not as recorded. `what` is the word that DIFFERENCES.md uses. */
 export interface Mismatch {
-  readonly what: 'status' | 'headers' | 'shape' | 'error' | 'message' | 'cache' | 'finish' | 'events' | 'ended';
+  readonly what: (typeof KINDS)[number];
   readonly recorded: unknown;
   readonly simulated: unknown;
 }

@@ -1,6 +1,17 @@
 /** One event of a stream, and what it is good for. */
 export interface StreamEvent {
-  readonly kind: 'comment' | 'role' | 'content' | 'reasoning' | 'call' | 'arguments' | 'finish' | 'usage' | 'error' | 'done';
+  readonly kind:
+    | 'comment'
+    | 'role'
+    | 'content'
+    | 'reasoning'
+    | 'call'
+    | 'arguments'
+    | 'finish'
+    | 'usage'
+    | 'error'
+    | 'done'
+    | 'other';
   readonly index: number;
   /** A finish that carries content as well. */
   readonly carries: 'content' | 'reasoning' | null;
@@ -46,6 +57,9 @@ function parseEvent(text: string): StreamEvent {
   const bare = { index: -1, carries: null, json: null };
   if (text.startsWith(':')) {
     return { ...bare, kind: 'comment' };
+  }
+  if (!text.startsWith('data: ')) {
+    return { ...bare, kind: 'other' };
   }
   const data = text.replace(/^data: /, '');
   if (data === '[DONE]') {

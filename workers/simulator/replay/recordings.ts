@@ -15,6 +15,7 @@ export interface RecordedRequest {
 
 /** What a call got; in recordings of several calls each of them has this form. */
 export interface RecordedResponse {
+  readonly began_ms?: number;
   readonly status: number | null;
   readonly ended: string;
   readonly headers?: readonly (readonly [string, string])[];

@@ -4,7 +4,7 @@ import type { RecordedRequest } from './recordings.ts';
 /** As fast as it goes: the recordings' order matters, their milliseconds do not. */
 const FAST: SimulatorOptions = { prefillTokensPerSecond: 1e9, decodeBaseMs: 0, decodePerRequestMs: 0 };
 
-const RECORDED: SimulatorOptions = { ...FAST, apiKey: 'test', contextLength: 1024, slots: 4, blockSize: 64 };
+const RECORDED: SimulatorOptions = { ...FAST, apiKey: 'test', contextLength: 1024, slots: 4, blockSize: 60 };
 
 /**
  * The servers that were recorded. The recorded vocabulary has 2,000 entries and ours 100,000, so the long prompts are
@@ -21,7 +21,7 @@ export const SERVERS = {
     requestIdHeaders: false,
     loadTracking: false,
   },
-  pooling: { ...RECORDED, embeddings: true },
+  pooling: { ...RECORDED, embeddings: true, requestIdHeaders: false },
   reasoning: { ...RECORDED, reasoningParser: true },
   variant: {
     ...RECORDED,
@@ -55,8 +55,7 @@ export function serverFor(name: string, request: RecordedRequest): keyof typeof 
 
 /** Bodies that the recordings do not hold byte for byte. */
 const REBUILT: Readonly<Record<string, () => Buffer>> = {
-  'error-not-utf8': () =>
-    Buffer.from('{"model":"tiny","messages":[{"role":"user","content":"\xff"}]}', 'latin1'),
+  'error-not-utf8': () => Buffer.from('{"model":"tiny","messages":[{"role":"user","content":"\xff"}]}', 'latin1'),
   'error-json-deep': () => Buffer.from(`{"model":"tiny","x":${'['.repeat(100_000)}${']'.repeat(100_000)}}`),
 };
 
@@ -68,7 +67,11 @@ export function requestOf(
   const { method = 'GET', path = '/', body, raw } = request;
   const bytes =
     REBUILT[name]?.() ??
-    (raw !== undefined ? Buffer.from(raw) : body === null || body === undefined ? null : Buffer.from(JSON.stringify(body)));
+    (raw !== undefined
+      ? Buffer.from(raw)
+      : body === null || body === undefined
+        ? null
+        : Buffer.from(JSON.stringify(body)));
   const headers: Record<string, string | null> = {
     Authorization: 'Bearer test',
     ...(bytes === null ? {} : { 'Content-Type': 'application/json' }),

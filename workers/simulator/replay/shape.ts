@@ -6,6 +6,9 @@ const COUNTED = new Set(['choices', 'data', 'tool_calls', 'permission']);
 
 /** The shape of a JSON value: keys, kinds, and the different shapes of what lists hold. */
 export function shapeOf(value: unknown, name = ''): unknown {
+  if (name === 'bytes') {
+    return 'bytes of a token, which may be none';
+  }
   if (Array.isArray(value)) {
     const shapes = [...new Set(value.map((item) => JSON.stringify(shapeOf(item, name))))].toSorted();
     return COUNTED.has(name) ? { length: value.length, shapes } : { shapes };

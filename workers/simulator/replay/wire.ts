@@ -64,7 +64,12 @@ export class RawConnection {
 /** One call on its own connection, given up by the client after `limitMs`. */
 export async function call(
   url: string,
-  { method, path, headers, body }: { method: string; path: string; headers: Record<string, string>; body: Buffer | null },
+  {
+    method,
+    path,
+    headers,
+    body,
+  }: { method: string; path: string; headers: Record<string, string>; body: Buffer | null },
   limitMs = 20_000,
 ): Promise<Received> {
   const connection = new RawConnection(url);
