@@ -1,7 +1,7 @@
 /**
  * A gateway's ledger in a process of its own, for the tests to kill: `node testing-child.ts URL DIRECTORY ACK ACCOUNT...`.
  * It holds, streams and captures calls until it is killed or its journal fails, and prints each call that it would have
- * acknowledged to its caller: the id and the charge.
+ * acknowledged to its caller: the id and the charge. One more call never ends.
  */
 import { connect } from '../db/connect.ts';
 import { openInstance } from './instance.ts';
@@ -18,11 +18,21 @@ const instance = await openInstance({
   now: () => performance.now(),
   log: { warn: print, error: print },
 });
-print({ epoch: instance.epoch });
+await beginEndlessCall();
 await Promise.all(Array.from({ length: CALLERS }, (_, i) => callForEver(i)));
 print({ healthy: instance.healthy() });
 await instance.close();
 await database.close();
+
+/** A call that only the death of the process ends: it has come to 25 tokens. */
+async function beginEndlessCall(): Promise<void> {
+  const hold = await instance.holds.hold(request(accounts[0] ?? '', 100n));
+  if ('code' in hold) throw new Error(hold.code);
+  hold.open(closing(0));
+  hold.progress(closing(25));
+  await pause(1);
+  print({ endless: hold.callId });
+}
 
 async function callForEver(caller: number): Promise<void> {
   for (let i = caller; instance.healthy(); i++) {
