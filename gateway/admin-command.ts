@@ -17,36 +17,49 @@ The gateway is found by FAREGATE_URL, otherwise in the data directory (FAREGATE_
 FAREGATE_ADMIN_KEY, otherwise the one in the data directory.
 `;
 
+/** Where a command reads its environment and writes. */
+export interface Terminal {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  out(text: string): void;
+  err(text: string): void;
+}
+
+const ownTerminal: Terminal = {
+  env: process.env,
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+};
+
 class BadUsage extends Error {}
 
-/** Runs one admin command; the result is the exit code. */
-export async function adminCommand(argv: string[]): Promise<number> {
+/** Runs one admin command; the result is the exit code. Throws what the gateway refused, in its words. */
+export async function adminCommand(argv: string[], terminal: Terminal = ownTerminal): Promise<number> {
   const command = adminCommands.find(({ words }) => words === argv.slice(0, words.split(' ').length).join(' '));
-  if (command === undefined) return overview(argv);
+  if (command === undefined) return overview(argv, terminal);
   try {
     const values = readOptions(command, argv.slice(command.words.split(' ').length));
     if (values === 'help') {
-      process.stdout.write(helpOf(command));
+      terminal.out(helpOf(command));
       return 0;
     }
-    const answer = await ask(command, values);
-    process.stdout.write(values.json === true ? `${JSON.stringify(answer, null, 2)}\n` : command.show(answer));
+    const answer = await ask(command, values, terminal.env);
+    terminal.out(values.json === true ? `${JSON.stringify(answer, null, 2)}\n` : command.show(answer));
     return command.failed?.(answer) === true ? 1 : 0;
   } catch (error) {
     if (!(error instanceof BadUsage)) throw error;
-    process.stderr.write(`faregate admin ${command.words}: ${error.message}\n\n${helpOf(command)}`);
+    terminal.err(`faregate admin ${command.words}: ${error.message}\n\n${helpOf(command)}`);
     return 2;
   }
 }
 
-function overview(argv: readonly string[]): number {
+function overview(argv: readonly string[], terminal: Terminal): number {
   const [first] = argv;
   if (first === '--help' || first === '-h' || first === 'help') {
-    process.stdout.write(HELP);
+    terminal.out(HELP);
     return 0;
   }
   const problem = first === undefined ? '' : `faregate admin: no command "${argv.join(' ')}"\n\n`;
-  process.stderr.write(problem + HELP);
+  terminal.err(problem + HELP);
   return 2;
 }
 
@@ -88,8 +101,8 @@ function helpOf({ words, about, options }: AdminCommand): string {
 }
 
 /** The gateway's answer; of a list all of its pages. Throws with the gateway's own message. */
-async function ask(command: AdminCommand, values: Values): Promise<Record<string, unknown>> {
-  const config = readConfig(process.env);
+async function ask(command: AdminCommand, values: Values, env: Terminal['env']): Promise<Record<string, unknown>> {
+  const config = readConfig(env);
   const base = await gatewayUrl(config);
   const key = await adminKey(config);
   const { method, path, body } = command.request(values);

@@ -2,9 +2,9 @@
 import { renderTable } from './table.ts';
 
 export type Values = Readonly<Record<string, string | boolean | undefined>>;
-export type Answer = Readonly<Record<string, unknown>>;
+type Answer = Readonly<Record<string, unknown>>;
 
-export interface AdminOption {
+interface AdminOption {
   readonly name: string;
   readonly about: string;
   readonly required: boolean;

@@ -4,7 +4,6 @@ import { z } from 'zod';
 import { callJson, getCall, listCalls } from '../payments/calls.ts';
 import { balances } from '../payments/ledger.ts';
 import { signReceipt } from '../payments/receipt.ts';
-import { withDeadline } from '../payments/retry.ts';
 import { type CallView, callExample, callSchema, openCall } from './call-view.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { getModel, listModels } from './model-routes.ts';
@@ -12,9 +11,7 @@ import type { Gateway } from './platform.ts';
 import { quoteCall } from './quote-route.ts';
 import { defineRoute, mount, type Route } from './route.ts';
 import { listOf, money, page } from './route-schemas.ts';
-
-/** What was charged a moment ago is in the database after this, or the database is away. */
-const SETTLE_WAIT_MS = 5_000;
+import { settled } from './settled.ts';
 
 const getAccount = defineRoute({
   method: 'get',
@@ -135,13 +132,6 @@ async function closedCall(gateway: Gateway, accountId: string, id: string) {
   const call = await getCall(gateway.platform.database.sql, accountId, id);
   if (call === undefined) throw noCall();
   return call;
-}
-
-/** Waits until every call that closed here is in the database. */
-async function settled(gateway: Gateway): Promise<void> {
-  await withDeadline(gateway.ledger.settler.drain(), SETTLE_WAIT_MS).catch(() => {
-    throw apiError('ledger_unavailable', 'The database is away, nothing is lost: ask again.', { retryAfterMs: 1_000 });
-  });
 }
 
 function isCallId(text: string): boolean {

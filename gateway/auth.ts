@@ -1,9 +1,10 @@
 /** Who is calling. Keys are proved in memory; Postgres is asked once per unknown key and told us what was revoked. */
 import { timingSafeEqual } from 'node:crypto';
 import type { Sql } from '../db/connect.ts';
+import { withDeadline } from '../payments/retry.ts';
 import type { Limits } from './config.ts';
 import { type ApiError, apiError } from './errors.ts';
-import { findKey, KEYS_CHANNEL, type StoredKey } from './key-store.ts';
+import { findKey, KEYS_CHANNEL, revokedWithin, type StoredKey } from './key-store.ts';
 import { keyHash, parseKey } from './keys.ts';
 import type { KeyLimits } from './ratelimit.ts';
 
@@ -40,6 +41,7 @@ const UNKNOWN_MAX = 10_000;
 const UNKNOWN_MS = 5_000;
 /** A flood of well-formed wrong keys must not queue up before the ledger's own statements. */
 const LOOKUPS_MAX = 64;
+const DATABASE_WAIT_MS = 5_000;
 const POLL_MS = 2_000;
 /** Longer than a poll and the clock of a slow commit, so that polls overlap. */
 const POLL_WINDOW_MS = 10_000;
@@ -125,7 +127,7 @@ export class Keyring {
 
   async #ask(hash: string): Promise<Principal | null> {
     const readAtMs = this.#options.now();
-    const row = await findKey(this.#options.sql, hash).catch(() => {
+    const row = await withDeadline(findKey(this.#options.sql, hash), DATABASE_WAIT_MS).catch(() => {
       throw apiError('ledger_unavailable', 'The database is away and this key is not known here yet: ask again.', {
         retryAfterMs: 1_000,
       });
@@ -142,11 +144,10 @@ export class Keyring {
   async #poll(): Promise<void> {
     const startedAtMs = this.#options.now();
     try {
-      const rows = await this.#options.sql<{ id: string }[]>`
-        select id from api_key where revoked_at > now() - ${POLL_WINDOW_MS} * interval '1 millisecond'`;
+      const ids = await withDeadline(revokedWithin(this.#options.sql, POLL_WINDOW_MS), DATABASE_WAIT_MS);
       // After a gap the window does not reach back to the last answer.
       if (startedAtMs - this.#confirmedAtMs > POLL_WINDOW_MS / 2) this.#known.clear();
-      else this.#forget(new Set(rows.map(({ id }) => id)));
+      else this.#forget(new Set(ids));
       this.#confirmedAtMs = startedAtMs;
     } catch {
       // The database is away: keys are believed until BELIEVED_WATCHED_MS have passed without an answer.

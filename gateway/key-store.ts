@@ -1,7 +1,7 @@
 /** The table of keys: only their HMAC is there. */
 import { randomBytes } from 'node:crypto';
-import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../db/connect.ts';
+import { newId } from '../payments/ledger.ts';
 import { keyHint, mintKey } from './keys.ts';
 
 /** Every gateway listens here; the payload is the id of a key that changed. */
@@ -31,13 +31,20 @@ export async function findKey(sql: Sql, hash: string): Promise<StoredKey | undef
   return row;
 }
 
+/** Ids of the keys that were revoked within the last `windowMs`, by the database's own clock. */
+export async function revokedWithin(sql: Sql, windowMs: number): Promise<string[]> {
+  const rows = await sql<{ id: string }[]>`
+    select id from api_key where revoked_at > now() - ${windowMs} * interval '1 millisecond'`;
+  return rows.map(({ id }) => id);
+}
+
 /** Makes a key. What is returned as `key` is nowhere else and cannot be shown again. */
 export async function createKey(
   sql: Sql,
   keyring: { hash(key: string): string },
   { ownerId, kind, name }: NewKey,
 ): Promise<{ id: string; key: string }> {
-  const id = `key_${uuidv7().replaceAll('-', '')}`;
+  const id = newId('key');
   const key = mintKey(kind === 'operator' ? 'op' : kind, randomBytes);
   await sql`
     insert into api_key (id, hash, hint, kind, owner_id, name)

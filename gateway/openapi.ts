@@ -44,7 +44,7 @@ export function openApiDocument(routes: readonly RouteDescription[]): object {
 }
 
 /** A declared path as OpenAPI writes it. */
-export function openApiPath(path: string): string {
+function openApiPath(path: string): string {
   return path.replaceAll('{+', '{');
 }
 

@@ -9,6 +9,7 @@ import { type ApiError, apiError } from './errors.ts';
 import type { Gateway } from './platform.ts';
 import { defineRoute, mount, type Route } from './route.ts';
 import { deleted, deletion, listOf, modelName, money, page } from './route-schemas.ts';
+import { settled } from './settled.ts';
 import { workerExample, workerSchema, workerView } from './worker-view.ts';
 
 /** Slots and context lengths above these are mistakes. */
@@ -135,6 +136,7 @@ const getEarnings = defineRoute({
   response: z.strictObject({ earned_nanousd: money, pending_nanousd: money, paid_nanousd: money }),
   example: { response: { earned_nanousd: '91800', pending_nanousd: '91800', paid_nanousd: '0' } },
   async handler({ gateway, principal }) {
+    await settled(gateway);
     const { earned, pending, paid } = await earnings(gateway.platform.database.sql, principal.ownerId);
     return { earned_nanousd: String(earned), pending_nanousd: String(pending), paid_nanousd: String(paid) };
   },

@@ -1,5 +1,7 @@
 import { request } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { connect } from '../db/connect.ts';
+import { createApp } from './app.ts';
 import { startTestGateway, type TestGateway } from './testing.ts';
 import { type Ask, asker, errorOf } from './testing-routes.ts';
 
@@ -93,4 +95,20 @@ test('a wrong path answers 404 and a wrong method 405 with the methods that are 
 test('answers with balances and keys are kept by no cache', async () => {
   const answer = await admin('POST', path, { name: 'agent' });
   expect(answer.headers.get('cache-control')).toBe('no-store');
+});
+
+test('while the database is away routes say so and when to ask again, and the gateway is not ready', async () => {
+  const { gateway: whole } = gateway.running;
+  const away = connect('postgres://nobody@127.0.0.1:9/none');
+  const platform = { ...whole.platform, database: away };
+  const transport = { serve: () => new Response(), repeatsAuthorization: () => false };
+  const app = createApp({ ...whole, platform }, transport);
+  for (const at of ['/v1/account', '/v1/calls', '/v1/models', '/readyz']) {
+    const response = await app.request(at, { headers: { authorization: `Bearer ${gateway.apiKey}` } });
+    expect([at, response.status]).toEqual([at, 503]);
+    expect(await response.json()).toMatchObject({ error: { code: 'ledger_unavailable' } });
+    expect(Number(response.headers.get('retry-after-ms'))).toBeGreaterThan(0);
+  }
+  expect((await app.request('/healthz')).status).toBe(200);
+  await away.close();
 });

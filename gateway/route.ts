@@ -4,6 +4,7 @@
  */
 import { type Context, Hono } from 'hono';
 import { z } from 'zod';
+import { isTransient, withDeadline } from '../payments/retry.ts';
 import type { Principal, PrincipalKind } from './auth.ts';
 import { apiError } from './errors.ts';
 import type { Gateway } from './platform.ts';
@@ -38,7 +39,7 @@ export interface Route extends RouteDescription {
 }
 
 /** What a handler gets: proven, checked and typed. */
-export interface RouteRequest<Path extends string, Query, Body> {
+interface RouteRequest<Path extends string, Query, Body> {
   readonly gateway: Gateway;
   readonly principal: Principal;
   readonly params: Readonly<Record<ParamNames<Path>, string>>;
@@ -63,6 +64,9 @@ interface RouteSpec<Path extends string, Query extends z.ZodObject, Body extends
   readonly response: z.ZodType<unknown, Answer>;
   handler(request: RouteRequest<Path, z.output<Query>, z.output<Body>>): Answer | Promise<Answer>;
 }
+
+/** Longer than any statement may take; only a database that went silent lets a handler wait so long. */
+const HANDLER_WAIT_MS = 20_000;
 
 const none = z.strictObject({});
 const nothing = new Uint8Array();
@@ -89,8 +93,9 @@ export function defineRoute<
       bytes,
       publicUrl: publicUrl(gateway, context),
     };
+    const answer = await withDeadline(Promise.resolve(spec.handler(request)), HANDLER_WAIT_MS).catch(unlessTransient);
     // Answers hold balances and new keys: no cache may keep them.
-    return context.json(await spec.handler(request), 200, { 'cache-control': 'no-store' });
+    return context.json(answer, 200, { 'cache-control': 'no-store' });
   };
   return { ...spec, serve };
 }
@@ -112,6 +117,11 @@ export function publicUrl(gateway: Gateway, context: Context): string {
 /** A declared path as Hono writes it. */
 function honoPath(path: string): string {
   return path.replace(/\{\+(\w+)\}/g, ':$1{.+}').replace(/\{(\w+)\}/g, ':$1');
+}
+
+function unlessTransient(error: unknown): never {
+  if (!isTransient(error)) throw error;
+  throw apiError('ledger_unavailable', 'The database is away: ask again.', { retryAfterMs: 1_000 });
 }
 
 /** Path parameters; one that no id can be leads nowhere. */
