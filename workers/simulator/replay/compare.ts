@@ -31,10 +31,17 @@ const FREE_HEADERS = ['date', 'content-length'];
 /** All that differs between a recorded answer and a simulated one. */
 export function compareAnswers(recorded: Received, simulated: Received): Mismatch[] {
   return [
-    ...differ('status', recorded.status, simulated.status),
-    ...differ('headers', headersOf(recorded), headersOf(simulated)),
+    ...compareHeads(recorded, simulated),
     ...differ('ended', [recorded.ended, recorded.complete], [simulated.ended, simulated.complete]),
     ...(recorded.chunks === null ? compareBodies(recorded.body, simulated.body) : compareStreams(recorded, simulated)),
+  ];
+}
+
+/** What differs in status and headers. */
+export function compareHeads(recorded: Received, simulated: Received): Mismatch[] {
+  return [
+    ...differ('status', recorded.status, simulated.status),
+    ...differ('headers', headersOf(recorded), headersOf(simulated)),
   ];
 }
 
@@ -57,7 +64,7 @@ function compareStreams(recorded: Received, simulated: Received): Mismatch[] {
   const [before, now] = [parseEvents(recorded.chunks ?? []), parseEvents(simulated.chunks ?? [])];
   return [
     ...differ('events', kindsOfStream(before), kindsOfStream(now)),
-    ...differ('shape', shapesByKind(before), shapesByKind(now)),
+    ...differShapes(shapesByKind(before), shapesByKind(now)),
     ...differ('finish', before.flatMap(finishesOfEvent), now.flatMap(finishesOfEvent)),
   ];
 }
@@ -73,14 +80,24 @@ function headersOf({ headers }: Received): unknown {
     .toSorted();
 }
 
-function shapesByKind(events: readonly StreamEvent[]): unknown {
+/** Shapes of the kinds of events that both streams have: content, for one, may have come with the finish alone. */
+function differShapes(before: ReadonlyMap<string, Set<string>>, now: ReadonlyMap<string, Set<string>>): Mismatch[] {
+  return [...before].flatMap(([kind, shapes]) => {
+    const others = now.get(kind);
+    return others === undefined
+      ? []
+      : differ('shape', [kind, ...[...shapes].toSorted()], [kind, ...[...others].toSorted()]);
+  });
+}
+
+function shapesByKind(events: readonly StreamEvent[]): Map<string, Set<string>> {
   const byKind = new Map<string, Set<string>>();
   for (const { kind, json } of events) {
     const shapes = byKind.get(kind) ?? new Set();
     shapes.add(JSON.stringify(kind === 'finish' ? shapeOf(withoutDelta(json)) : shapeOf(json)));
     byKind.set(kind, shapes);
   }
-  return [...byKind].map(([kind, shapes]) => [kind, [...shapes].toSorted()]).toSorted();
+  return byKind;
 }
 
 /** The finish may ride on the last content or come alone, with logprobs or without: chance decides. */

@@ -106,7 +106,7 @@ export const commentsAndPriority: Scene = ({ request, response }) =>
         .toSorted((a, b) => a.ranMs - b.ranMs)
         .map(({ at }) => at);
       return [
-        ...eachCall(recorded.map(recordedOutcome).slice(1), simulated.slice(1)),
+        ...differ('events', recorded.map(recordedOutcome).slice(1), simulated.slice(1)),
         ...differ('events', order, ended),
       ];
     },
