@@ -3,8 +3,22 @@ import type { Engine } from './engine.ts';
 import type { Failure } from './failure.ts';
 import type { Reply } from './reply.ts';
 
+/** An accepted call, as those see it who may end it from outside. */
+export interface LiveCall {
+  /** Tokens said so far, by all choices. */
+  readonly completionTokens: number;
+  /** Leaves the engine and tells the caller nothing: it hung up, or a fault speaks for itself. */
+  leave(): void;
+  /** Leaves the engine with an error. */
+  fail(failure: Failure): void;
+  /** Ends as vLLM ends calls when it stops: running ones with `abort`, queued ones with hardly a word. */
+  abort(): void;
+  /** From here on nothing is said any more, though the connection stays: a hang. */
+  mute(): void;
+}
+
 /** One accepted call: its choices go through the engine, what they say goes to the reply. */
-export class Call {
+export class Call implements LiveCall {
   private readonly engine: Engine;
   private readonly onEnd: (call: Call) => void;
   private choicesMade: readonly Choice[] = [];
@@ -16,11 +30,6 @@ export class Call {
     this.onEnd = onEnd;
   }
 
-  get choices(): readonly Choice[] {
-    return this.choicesMade;
-  }
-
-  /** Tokens said so far, by all choices. */
   get completionTokens(): number {
     return this.choicesMade.reduce((sum, { completionTokens }) => sum + completionTokens, 0);
   }
@@ -46,7 +55,6 @@ export class Call {
     }
   }
 
-  /** Leaves the engine and tells the caller nothing: it hung up, or a fault speaks for itself. */
   leave(): void {
     this.end();
     for (const choice of this.choicesMade) {
@@ -54,7 +62,6 @@ export class Call {
     }
   }
 
-  /** Leaves the engine with an error. */
   fail(failure: Failure): void {
     if (!this.ended) {
       this.leave();
@@ -62,7 +69,6 @@ export class Call {
     }
   }
 
-  /** Ends as vLLM ends calls when it stops: running ones with `abort`, queued ones with hardly a word. */
   abort(): void {
     if (this.ended) {
       return;
@@ -81,7 +87,6 @@ export class Call {
     this.reply?.finished();
   }
 
-  /** From here on nothing is said any more, though the connection stays: a hang. */
   mute(): void {
     this.leave();
     this.reply = null;

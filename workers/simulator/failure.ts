@@ -105,7 +105,7 @@ export const shuttingDown = (): Failure => {
 };
 
 /** A text as Python shows it: in single quotes, or in double ones when it holds a single one. */
-export function pythonText(text: string): string {
+function pythonText(text: string): string {
   return text.includes("'") && !text.includes('"')
     ? `"${text}"`
     : `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;

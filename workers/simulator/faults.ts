@@ -38,7 +38,7 @@ export const CALL_FAULTS = [
 ] as const;
 
 /** Faults of the whole server; they hold until `none` is set. */
-export const SERVER_FAULTS = [
+const SERVER_FAULTS = [
   'freeze',
   'engine-dead',
   'sigterm-abort',
@@ -131,8 +131,17 @@ export function isServerFault(fault: FaultRule['fault']): fault is ServerFault {
   return SERVER_FAULTS.some((name) => name === fault);
 }
 
-/** The failure with which a fault refuses a call at the door, if it does. */
-export function refusal({ fault, status = 500 }: FaultRule): Failure | null {
+/** The rule for a call. A fault that refuses at the door is thrown here, as the failure that it answers. */
+export function takeFault(rules: FaultRules, exchange: Exchange, body: JsonObject): FaultRule | null {
+  const rule = rules.take(exchange, body);
+  const refused = rule === null ? null : refusal(rule);
+  if (refused !== null) {
+    throw refused;
+  }
+  return rule;
+}
+
+function refusal({ fault, status = 500 }: FaultRule): Failure | null {
   if (fault === 'fail-fast') {
     return engineDead();
   }

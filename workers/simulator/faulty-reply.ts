@@ -1,4 +1,4 @@
-import type { Call } from './call.ts';
+import type { LiveCall } from './call.ts';
 import type { Choice } from './choice.ts';
 import type { Exchange } from './exchange.ts';
 import { engineDead, type Failure, queueFull } from './failure.ts';
@@ -25,7 +25,13 @@ const SPLIT_BYTES = 7;
 const DRIP = { bytes: 40, ms: 20 };
 
 /** Wraps the reply of a call so that the fault comes to pass in it. */
-export function withFault(rule: FaultRule, reply: Reply, call: Call, exchange: Exchange, streaming: boolean): Reply {
+export function withFault(
+  rule: FaultRule,
+  reply: Reply,
+  call: LiveCall,
+  exchange: Exchange,
+  streaming: boolean,
+): Reply {
   if (rule.fault === 'split') {
     exchange.delivery = { pieceBytes: SPLIT_BYTES, pieceMs: 0 };
     return reply;
@@ -41,7 +47,7 @@ export function withFault(rule: FaultRule, reply: Reply, call: Call, exchange: E
 class FaultyReply implements Reply {
   private readonly rule: FaultRule;
   private readonly reply: Reply;
-  private readonly call: Call;
+  private readonly call: LiveCall;
   private readonly exchange: Exchange;
   private readonly streaming: boolean;
   private readonly inTheMiddle: boolean;
@@ -49,7 +55,7 @@ class FaultyReply implements Reply {
   private state: 'sound' | 'struck' | 'deaf' | 'stalled' = 'sound';
   private late: (() => void)[] = [];
 
-  constructor(rule: FaultRule, reply: Reply, call: Call, exchange: Exchange, streaming: boolean) {
+  constructor(rule: FaultRule, reply: Reply, call: LiveCall, exchange: Exchange, streaming: boolean) {
     this.rule = rule;
     this.reply = reply;
     this.call = call;

@@ -2,13 +2,13 @@ import { Call } from './call.ts';
 import { Choice } from './choice.ts';
 import type { Exchange } from './exchange.ts';
 import { badRequest, unknownModel } from './failure.ts';
-import { type FaultRule, refusal } from './faults.ts';
+import { type FaultRule, takeFault } from './faults.ts';
 import { withFault } from './faulty-reply.ts';
 import type { Fields, JsonObject } from './fields.ts';
 import type { Machine } from './machine.ts';
 import type { Settings } from './options.ts';
 import { hashIds } from './random.ts';
-import type { Form, Identity, Reply, ReplyParts } from './reply.ts';
+import { type Form, falseTruth, type Identity, type Reply, type ReplyParts } from './reply.ts';
 import type { Sampling } from './sampling.ts';
 import type { Script } from './script.ts';
 
@@ -63,11 +63,7 @@ export function readForm(fields: Fields, sampling: Sampling, settings: Settings)
 /** Accepts a checked call and answers it. */
 export function generate(machine: Machine, exchange: Exchange, plan: Plan): void {
   machine.admit(plan.prompts.reduce((sum, { ids }) => sum + ids.length, 0));
-  const rule = machine.faults.take(exchange, plan.body);
-  const refused = rule === null ? null : refusal(rule);
-  if (refused !== null) {
-    throw refused;
-  }
+  const rule = takeFault(machine.faults, exchange, plan.body);
   const call = new Call(machine.engine, (ended) => machine.calls.delete(ended));
   const choices = makeChoices(machine, plan, call);
   const parts: ReplyParts = {
@@ -138,8 +134,7 @@ function makeIdentity(
   return {
     id: `${idPrefix}-${typeof named === 'string' ? named : machine.newId()}`,
     created: Math.floor(Date.now() / 1000),
-    model: rule?.fault === 'wrong-model' ? 'another-model' : machine.settings.model,
     fingerprint: machine.settings.fingerprint,
-    usageFactor: rule?.fault === 'inflated-usage' ? (rule.factor ?? 10) : 1,
+    ...falseTruth(rule, machine.settings),
   };
 }

@@ -1,5 +1,5 @@
 import { BlockPool } from './blocks.ts';
-import type { Call } from './call.ts';
+import type { LiveCall } from './call.ts';
 import { type Clock, realClock } from './clock.ts';
 import { Engine } from './engine.ts';
 import { backlogFull, engineDead, queueFull, shuttingDown } from './failure.ts';
@@ -22,7 +22,7 @@ export class Machine {
   readonly engine: Engine;
   readonly faults = new FaultRules();
   readonly statistics: Statistics;
-  readonly calls = new Set<Call>();
+  readonly calls = new Set<LiveCall>();
   state: State = 'serves';
 
   constructor(settings: Settings, tokenizer: Tokenizer) {

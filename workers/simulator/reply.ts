@@ -1,5 +1,6 @@
 import type { Choice } from './choice.ts';
 import type { Failure } from './failure.ts';
+import type { FaultRule } from './faults.ts';
 import type { Settings } from './options.ts';
 
 /** What every part of one answer tells about itself. Faults tell lies here. */
@@ -10,6 +11,14 @@ export interface Identity {
   readonly fingerprint: string;
   /** Token counts are multiplied by this; 1 is the truth. */
   readonly usageFactor: number;
+}
+
+/** Where a fault makes the answer lie: about the model, or the token counts. */
+export function falseTruth(rule: FaultRule | null, { model }: Settings): Pick<Identity, 'model' | 'usageFactor'> {
+  return {
+    model: rule?.fault === 'wrong-model' ? 'another-model' : model,
+    usageFactor: rule?.fault === 'inflated-usage' ? (rule.factor ?? 10) : 1,
+  };
 }
 
 /** What the caller asked about the form of the answer. */

@@ -3,7 +3,7 @@ import { SENTENCES } from './sentences.ts';
 import { MARKS, type Tokenizer } from './tokenizer.ts';
 
 /** Where the text of a token goes: to the caller as content or reasoning, into a tool call, or nowhere. */
-export type Channel = 'content' | 'reasoning' | 'arguments' | 'hidden';
+type Channel = 'content' | 'reasoning' | 'arguments' | 'hidden';
 
 /** One token that the simulated model is going to say. */
 export interface Token {

@@ -11,7 +11,6 @@ import { route } from './routes.ts';
 import { ServerFaults } from './server-faults.ts';
 import { loadTokenizer } from './tokenizer.ts';
 
-export type { FaultControl, FaultRule } from './faults.ts';
 export type { SimulatorOptions } from './options.ts';
 
 /** A running simulated vLLM server. */

@@ -46,7 +46,7 @@ export function compareHeads(recorded: Received, simulated: Received): Mismatch[
 }
 
 /** Compares two bodies: texts as they are, JSON by its shape and its telling values. */
-export function compareBodies(recorded: string, simulated: string): Mismatch[] {
+function compareBodies(recorded: string, simulated: string): Mismatch[] {
   const [before, now] = [parse(recorded), parse(simulated)];
   if (before === undefined || now === undefined) {
     return differ('shape', recorded, simulated);

@@ -41,7 +41,7 @@ export async function withSimulator<T>(
   }
 }
 
-export const HEADERS = { Authorization: 'Bearer test', 'Content-Type': 'application/json' };
+const HEADERS = { Authorization: 'Bearer test', 'Content-Type': 'application/json' };
 
 /** One chat call with a recorded body. */
 export function chatCall(url: string, body: unknown, limitMs?: number): Promise<Received> {
