@@ -1,10 +1,12 @@
 import { defineConfig } from 'vitest/config';
 
-export default defineConfig({
+export default defineConfig(({ mode }) => ({
   test: {
     include: ['{gateway,router,workers,payments,db,bench}/**/*.test.ts'],
+    // Needs a real vLLM: `npm run test:vllm`.
+    exclude: mode === 'vllm' ? [] : ['gateway/e2e/vllm.test.ts'],
     testTimeout: 30_000,
     hookTimeout: 120_000,
     globalSetup: ['db/testing-server.ts'],
   },
-});
+}));

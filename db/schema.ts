@@ -152,6 +152,7 @@ export const apiKey = pgTable(
   },
   (t) => [
     index('api_key_owner').on(t.ownerId),
+    index('api_key_revoked').on(t.revokedAt).where(sql`${t.revokedAt} is not null`),
     check('api_key_kind_known', sql`${t.kind} in ('live', 'test', 'operator')`),
   ],
 );

@@ -1,10 +1,8 @@
 /** `faregate admin …`: a thin client of the running gateway's admin routes. Exit 0 done, 1 failed, 2 bad usage. */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type AdminCommand, adminCommands, type Values } from './admin-commands.ts';
 import { type Config, readConfig } from './config.ts';
-import { readWhereabouts } from './data-dir.ts';
+import { readAdminKey, readWhereabouts } from './data-dir.ts';
 
 const ANSWER_WAIT_MS = 30_000;
 
@@ -156,8 +154,8 @@ async function gatewayUrl(config: Config): Promise<string> {
 
 async function adminKey(config: Config): Promise<string> {
   if (config.adminKey !== undefined) return config.adminKey;
-  const key = await readFile(join(config.dataDir, 'admin-key'), 'utf8').catch(() => null);
-  if (key !== null) return key.trim();
+  const key = await readAdminKey(config.dataDir);
+  if (key !== null) return key;
   throw new Error(`there is no admin key in ${config.dataDir}; set FAREGATE_ADMIN_KEY or FAREGATE_DATA_DIR`);
 }
 

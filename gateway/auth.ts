@@ -1,5 +1,5 @@
 /** Who is calling. Keys are proved in memory; Postgres is asked once per unknown key and told us what was revoked. */
-import { timingSafeEqual } from 'node:crypto';
+import { createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 import type { Sql } from '../db/connect.ts';
 import { withDeadline } from '../payments/retry.ts';
 import type { Limits } from './config.ts';
@@ -52,6 +52,7 @@ const BELIEVED_ALONE_MS = 10_000;
 /** Every key that was shown lately. */
 export class Keyring {
   readonly #options: KeyringOptions;
+  readonly #pepper: KeyObject;
   readonly #adminHash: Buffer;
   readonly #known = new Map<string, Known>();
   readonly #unknown = new Map<string, number>();
@@ -61,12 +62,13 @@ export class Keyring {
 
   constructor(options: KeyringOptions) {
     this.#options = options;
+    this.#pepper = createSecretKey(Buffer.from(options.pepper));
     this.#adminHash = Buffer.from(this.hash(options.adminKey));
   }
 
   /** What the database stores of a key. */
   hash(key: string): string {
-    return keyHash(this.#options.pepper, key);
+    return keyHash(this.#pepper, key);
   }
 
   /**

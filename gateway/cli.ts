@@ -1,15 +1,22 @@
 /** The `faregate` command. Exit 0 done, 1 failed, 2 bad usage. */
 
-import { simulateVllmCommand } from '../workers/simulator/command.ts';
-import { adminCommand } from './admin-command.ts';
-import { demoCommand } from './demo.ts';
-import { serveCommand } from './serve-command.ts';
+type Command = (argv: string[]) => Promise<number>;
 
-const commands: Readonly<Record<string, { run: (argv: string[]) => Promise<number>; about: string }>> = {
-  serve: { run: serveCommand, about: 'run the gateway' },
-  demo: { run: demoCommand, about: 'run the gateway with simulated workers, make some calls, show what happened' },
-  'simulate-vllm': { run: simulateVllmCommand, about: 'run a server that behaves as vLLM does' },
-  admin: { run: adminCommand, about: 'accounts, keys, prices, operators, workers, checks of a running gateway' },
+/** Loaded when called: `faregate admin` must not wait for what only the gateway needs. */
+const commands: Readonly<Record<string, { load: () => Promise<Command>; about: string }>> = {
+  serve: { load: async () => (await import('./serve-command.ts')).serveCommand, about: 'run the gateway' },
+  demo: {
+    load: async () => (await import('./demo.ts')).demoCommand,
+    about: 'run the gateway with simulated workers, make some calls, show what happened',
+  },
+  'simulate-vllm': {
+    load: async () => (await import('../workers/simulator/command.ts')).simulateVllmCommand,
+    about: 'run a server that behaves as vLLM does',
+  },
+  admin: {
+    load: async () => (await import('./admin-command.ts')).adminCommand,
+    about: 'accounts, keys, prices, operators, workers, checks of a running gateway',
+  },
 };
 
 function usage(): string {
@@ -20,7 +27,7 @@ function usage(): string {
 async function main(argv: string[]): Promise<number> {
   const [name, ...rest] = argv;
   const command = name === undefined ? undefined : commands[name];
-  if (command !== undefined) return command.run(rest);
+  if (command !== undefined) return (await command.load())(rest);
   if (name === '--help' || name === '-h' || name === 'help') {
     process.stdout.write(usage());
     return 0;

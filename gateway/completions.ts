@@ -2,13 +2,12 @@
 import type { Hold } from '../payments/holds.ts';
 import { affordableCompletionTokens } from '../payments/prices.ts';
 import { type Dispatched, dispatch } from '../router/dispatch.ts';
-import type { Principal } from './auth.ts';
 import { Call } from './call.ts';
 import { type ApiError, apiError, errorBody, errorHeaders } from './errors.ts';
 import { DeadlineExceeded, Draining, type Exchange } from './exchange.ts';
 import type { Gateway } from './platform.ts';
 import { deliverWhole, relayStream, StreamHead } from './relay.ts';
-import { type InferenceRequest, parseInference } from './request.ts';
+import { parseInference } from './request.ts';
 import type { RequestKind } from './request-fields.ts';
 import { asApiError } from './unexpected.ts';
 import { maxTokensOf, priceOf, worstCase } from './worst-case.ts';
@@ -29,8 +28,9 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
     requireJson(exchange);
     const request = parseInference(kind, await exchange.body(), gateway.platform.config.limits);
     const price = priceOf(gateway, request.model);
+    const maxTokens = maxTokensOf(gateway, request);
     call.begin(principal, request, price);
-    await withinLimits(gateway, call, principal, request, () => servePaid(gateway, exchange, call));
+    await withinLimits(gateway, call, () => servePaid(gateway, exchange, call, maxTokens));
   } catch (error) {
     const refusal = asApiError(gateway, error);
     gateway.metrics.refused(refusal.code);
@@ -39,8 +39,8 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
 }
 
 /** From the hold to the receipt. */
-async function servePaid(gateway: Gateway, exchange: Exchange, call: Call): Promise<void> {
-  const { hold, maxTokens } = await holdWorstCase(gateway, call);
+async function servePaid(gateway: Gateway, exchange: Exchange, call: Call, wantedTokens: number): Promise<void> {
+  const { hold, maxTokens } = await holdWorstCase(gateway, call, wantedTokens);
   call.held(hold, maxTokens);
   gateway.openCalls.set(call.id, call);
   const head = new StreamHead(exchange, call);
@@ -100,9 +100,13 @@ async function closeAborted(
 }
 
 /** Holds the most that the call can cost. Without an explicit `max_tokens` the output is cut to what is affordable. */
-async function holdWorstCase(gateway: Gateway, call: Call): Promise<{ hold: Hold; maxTokens: number }> {
+async function holdWorstCase(
+  gateway: Gateway,
+  call: Call,
+  wantedTokens: number,
+): Promise<{ hold: Hold; maxTokens: number }> {
   const { request, price, limits } = call;
-  let maxTokens = maxTokensOf(gateway, request);
+  let maxTokens = wantedTokens;
   for (;;) {
     const amount = worstCase(gateway, request, price, maxTokens);
     const outcome = await gateway.ledger.holds.hold({
@@ -140,6 +144,7 @@ function dispatchRequest(gateway: Gateway, exchange: Exchange, call: Call, maxTo
       promptTokens: call.estimatedPromptTokens,
       tokensMax: request.promptTokensMax + maxTokens,
       sequences: request.sequences,
+      kind: request.kind === 'embedding' ? ('embedding' as const) : ('generation' as const),
       exclude: new Set<string>(),
     },
     path: inferencePaths[request.kind],
@@ -153,13 +158,8 @@ function dispatchRequest(gateway: Gateway, exchange: Exchange, call: Call, maxTo
 }
 
 /** Runs the work under the key's own limits; what was taken too much of the token limit goes back. */
-async function withinLimits(
-  gateway: Gateway,
-  call: Call,
-  principal: Principal,
-  request: InferenceRequest,
-  work: () => Promise<void>,
-): Promise<void> {
+async function withinLimits(gateway: Gateway, call: Call, work: () => Promise<void>): Promise<void> {
+  const { principal, request } = call;
   const tokens = request.promptTokensMax + (request.maxTokens ?? call.limits.assumedOutputTokens) * request.sequences;
   const admission = gateway.rateLimiter.admit(principal.keyId, principal.limits, { tokens, stream: request.stream });
   call.rateLimitHeaders = admission.headers;
@@ -202,6 +202,9 @@ function failure(answer: Extract<Dispatched, { kind: 'failed' }>): ApiError {
   const details = answer.retryAfterMs === null ? {} : { retryAfterMs: answer.retryAfterMs };
   switch (answer.code) {
     case 'no_worker':
+      if (answer.constraint === 'endpoint') {
+        return apiError('invalid_request', 'This model does not serve this endpoint.', { param: 'model' });
+      }
       return apiError('no_worker', 'No worker can serve this model now: ask again.', details);
     case 'overloaded':
       return apiError('overloaded', 'All workers of this model are full: ask again.', details);

@@ -11,13 +11,22 @@ export interface Whereabouts {
 
 /** The admin key of this data directory, made at the first start; only its owner can read the file. */
 export async function loadAdminKey(dataDir: string): Promise<string> {
-  const file = join(dataDir, 'admin-key');
-  const known = await readFile(file, 'utf8').catch(() => null);
-  if (known !== null) return known.trim();
+  const known = await readAdminKey(dataDir);
+  if (known !== null) return known;
   const key = mintKey('adm', randomBytes);
   await mkdir(dataDir, { recursive: true });
-  await writeFile(file, `${key}\n`, { mode: 0o600, flag: 'wx' });
+  await writeFile(adminKeyFile(dataDir), `${key}\n`, { mode: 0o600, flag: 'wx' });
   return key;
+}
+
+/** Null where no gateway has made one yet. */
+export async function readAdminKey(dataDir: string): Promise<string | null> {
+  const text = await readFile(adminKeyFile(dataDir), 'utf8').catch(() => null);
+  return text === null ? null : text.trim();
+}
+
+function adminKeyFile(dataDir: string): string {
+  return join(dataDir, 'admin-key');
 }
 
 export async function writeWhereabouts(dataDir: string, whereabouts: Whereabouts): Promise<void> {

@@ -5,7 +5,7 @@ import { type Simulator, startSimulator } from '../workers/simulator/server.ts';
 import type { Config } from './config.ts';
 import type { RunningGateway } from './node.ts';
 
-export const DEMO_MODEL = 'demo-chat';
+const DEMO_MODEL = 'demo-chat';
 
 export interface DemoWorld {
   readonly model: string;

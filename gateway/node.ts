@@ -2,6 +2,8 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { Context } from 'hono';
@@ -9,6 +11,7 @@ import { pino } from 'pino';
 import { connect } from '../db/connect.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../db/embedded.ts';
 import { migrate } from '../db/migrate.ts';
+import { type InstanceDirectory, lockDirectory } from '../payments/directory.ts';
 import { openInstance } from '../payments/instance.ts';
 import { PriceList } from '../payments/prices.ts';
 import { createApp, type Transport } from './app.ts';
@@ -26,6 +29,9 @@ import { RateLimiter } from './ratelimit.ts';
 import { loadSecrets } from './secrets.ts';
 import { PromptRatios } from './usage.ts';
 
+/** For the error events of calls that the drain cuts off. */
+const LAST_WORDS_MS = 1_000;
+
 export interface RunningGateway {
   readonly url: string;
   readonly adminKey: string;
@@ -39,9 +45,12 @@ export interface RunningGateway {
 export async function startGateway(config: Config, log: Log = stderrLog(config)): Promise<RunningGateway> {
   const undo: (() => Promise<unknown>)[] = [];
   try {
+    // Before the database: another gateway on this directory must keep its Postgres.
+    const directory = lockDirectory(join(config.dataDir, 'journal'));
+    undo.unshift(async () => directory.unlock());
     const embedded = config.databaseUrl === undefined ? await startEmbedded(config.dataDir) : null;
     if (embedded !== null) undo.unshift(() => embedded.stop());
-    return await start(config, log, embedded, undo);
+    return await start(config, log, { directory, embedded }, undo);
   } catch (error) {
     for (const step of undo) await step().catch(() => {});
     throw error;
@@ -51,15 +60,15 @@ export async function startGateway(config: Config, log: Log = stderrLog(config))
 async function start(
   config: Config,
   log: Log,
-  embedded: EmbeddedPostgres | null,
+  held: { directory: InstanceDirectory; embedded: EmbeddedPostgres | null },
   undo: (() => Promise<unknown>)[],
 ): Promise<RunningGateway> {
-  const databaseUrl = embedded?.url ?? config.databaseUrl ?? '';
+  const databaseUrl = held.embedded?.url ?? config.databaseUrl ?? '';
   await migrate(databaseUrl);
   const platform = nodePlatform(config, log, databaseUrl);
   undo.unshift(() => platform.database.close());
   const adminKey = config.adminKey ?? (await loadAdminKey(config.dataDir));
-  const gateway = await assemble(platform, adminKey, undo);
+  const gateway = await assemble(platform, { adminKey, directory: held.directory }, undo);
   const server = createServer({
     headersTimeout: config.limits.headMs,
     requestTimeout: 0,
@@ -76,7 +85,7 @@ async function start(
     adminKey,
     databaseUrl,
     gateway,
-    stop: async (hurry) => {
+    stop: async (hurry = new AbortController().signal) => {
       await drain(gateway, server, hurry);
       await removeWhereabouts(config.dataDir);
       for (const step of undo) await step();
@@ -86,12 +95,16 @@ async function start(
 }
 
 /** Builds what stands upon the platform; each part's way back is put in front of the others'. */
-async function assemble(platform: Platform, adminKey: string, undo: (() => Promise<unknown>)[]): Promise<Gateway> {
+async function assemble(
+  platform: Platform,
+  { adminKey, directory }: { adminKey: string; directory: InstanceDirectory },
+  undo: (() => Promise<unknown>)[],
+): Promise<Gateway> {
   const { config, database, log } = platform;
   const secrets = await loadSecrets(database.sql);
   const ledger = await openInstance({
     sql: database.sql,
-    dataDir: config.dataDir,
+    directory,
     ack: config.ack,
     log,
     now: platform.now,
@@ -162,29 +175,20 @@ async function listen(server: Server, config: Config): Promise<string> {
   return `http://${host}:${port}`;
 }
 
-async function drain(gateway: Gateway, server: Server, hurry?: AbortSignal): Promise<void> {
+async function drain(gateway: Gateway, server: Server, hurry: AbortSignal): Promise<void> {
   gateway.accepting = false;
   const closed = new Promise((resolve) => server.close(resolve));
   server.closeIdleConnections();
-  await Promise.race([callsEnded(gateway), elapsed(gateway.platform.config.limits.drainMs, hurry)]);
+  await callsEnd(gateway, AbortSignal.any([hurry, AbortSignal.timeout(gateway.platform.config.limits.drainMs)]));
   for (const { control } of gateway.openCalls.values()) control.abort(new Draining());
-  await Promise.race([callsEnded(gateway), elapsed(1_000)]);
+  await callsEnd(gateway, AbortSignal.timeout(LAST_WORDS_MS));
   server.closeAllConnections();
   await closed;
 }
 
-async function callsEnded(gateway: Gateway): Promise<void> {
-  while (gateway.openCalls.size > 0) await elapsed(20);
-}
-
-function elapsed(ms: number, cut?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    cut?.addEventListener('abort', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
+/** Resolves when no call is open, or at the signal. */
+async function callsEnd(gateway: Gateway, signal: AbortSignal): Promise<void> {
+  while (gateway.openCalls.size > 0 && !signal.aborted) await sleep(20);
 }
 
 function stderrLog(config: Config): Log {

@@ -8,7 +8,7 @@ import { type Config, type Limits, limits, readConfig } from './config.ts';
 import { client } from './demo-world.ts';
 import { type RunningGateway, startGateway } from './node.ts';
 
-export interface TestWorker {
+interface TestWorker {
   readonly url: string;
   readonly engineKey?: string;
   readonly models: readonly { id: string; context_length: number }[];

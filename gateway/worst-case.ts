@@ -13,14 +13,22 @@ export function priceOf(gateway: Gateway, model: string): Price {
   });
 }
 
-/** Tokens per answer: as asked, else the longest that any worker of the model can give. Throws `no_worker` where there is none. */
+/**
+ * Tokens per answer: as asked, else the longest that any worker of the model can give. Throws `no_worker` where there is none,
+ * `invalid_request` when more is asked than any can give: no such amount need be held.
+ */
 export function maxTokensOf(gateway: Gateway, request: InferenceRequest): number {
-  if (request.maxTokens !== null) return request.maxTokens;
   const longest = gateway.router.fleet
     .pool(request.model)
     .reduce((most, worker) => Math.max(most, worker.contextOf(request.model)), 0);
-  if (longest > 0) return longest;
-  throw apiError('no_worker', 'No worker serves this model now: ask again.', { retryAfterMs: 5_000 });
+  if (longest === 0) {
+    throw apiError('no_worker', 'No worker serves this model now: ask again.', { retryAfterMs: 5_000 });
+  }
+  if (request.maxTokens === null) return longest;
+  if (request.maxTokens <= longest) return request.maxTokens;
+  throw apiError('invalid_request', `This model's whole context is ${longest} tokens: ask for fewer.`, {
+    param: 'max_tokens',
+  });
 }
 
 /** The worst case in nano-USD: every token of the bounds and every millisecond of the time limit used, nothing cached. */

@@ -2,9 +2,8 @@
  * One life of one gateway in the ledger: it takes its directory, begins a new epoch, settles what an earlier life left in
  * the journal, returns the money that life did not spend, and only then holds money for calls.
  */
-import { join } from 'node:path';
 import type { Sql } from '../db/connect.ts';
-import { type InstanceDirectory, lockDirectory } from './directory.ts';
+import type { InstanceDirectory } from './directory.ts';
 import { type Acknowledgement, Holds } from './holds.ts';
 import { callsToSettle, type Journal } from './journal.ts';
 import { FileJournal, readJournal, setDamagedAside } from './journal-files.ts';
@@ -16,8 +15,8 @@ import { Settler } from './settle.ts';
 
 export interface InstanceOptions {
   readonly sql: Sql;
-  /** Where the instance's own directory is kept; null where there is no disk: then `ack` must be `database`. */
-  readonly dataDir: string | null;
+  /** The instance's own directory, locked; unlocked again at the close. Null where there is no disk: then `ack` must be `database`. */
+  readonly directory: InstanceDirectory | null;
   readonly ack: Acknowledgement;
   /** Monotonic milliseconds. */
   readonly now: () => number;
@@ -50,7 +49,7 @@ const CLOSE_LIMIT_MS = 10_000;
 
 /** Opens the instance of a directory. Throws when another process has it, or when the database cannot be reached. */
 export async function openInstance(options: InstanceOptions): Promise<LedgerInstance> {
-  const directory = options.dataDir === null ? null : lockDirectory(join(options.dataDir, 'journal'));
+  const { directory } = options;
   if (directory === null && options.ack !== 'database')
     throw new Error(`acknowledgement "${options.ack}" needs a disk`);
   try {

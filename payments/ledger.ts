@@ -2,7 +2,7 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../db/connect.ts';
 import type { Nanousd } from './money.ts';
-import { errorCode, repeat } from './retry.ts';
+import { repeat } from './retry.ts';
 
 const STATEMENT_LIMIT_MS = 10_000;
 
@@ -50,30 +50,25 @@ export async function deposit(
 ): Promise<Deposit | DepositRefusal> {
   if (request.amount <= 0n) throw new RangeError('a deposit is more than nothing');
   const ref = `${request.accountId}:${request.reference}`;
-  try {
-    const [first] = await repeat(async () => {
-      await postDeposit(sql, request, ref);
-      // In a statement of its own: it also sees the deposit that another connection posted a moment ago.
-      return sql<{ txn: string; amount: Nanousd }[]>`
+  const [first] = await repeat(async () => {
+    await postDeposit(sql, request, ref);
+    // In a statement of its own: it also sees the deposit that another connection posted a moment ago.
+    return sql<{ txn: string; amount: Nanousd }[]>`
         select t.id as txn, e.amount from txn t join entry e on e.txn_id = t.id and e.account_id = ${request.accountId}
         where t.kind = 'deposit' and t.ref = ${ref}`;
-    }, STATEMENT_LIMIT_MS);
-    if (first === undefined) throw new Error('the deposit was not booked');
-    if (first.amount !== request.amount) return { code: 'reference_conflict' };
-    const { prepaid, escrow } = await balances(sql, request.accountId);
-    return { txn: first.txn, balance: prepaid + escrow };
-  } catch (error) {
-    if (errorCode(error) === FOREIGN_KEY_VIOLATION) return { code: 'account_not_found' };
-    throw error;
-  }
+  }, STATEMENT_LIMIT_MS);
+  if (first === undefined) return { code: 'account_not_found' };
+  if (first.amount !== request.amount) return { code: 'reference_conflict' };
+  const { prepaid, escrow } = await balances(sql, request.accountId);
+  return { txn: first.txn, balance: prepaid + escrow };
 }
-
-const FOREIGN_KEY_VIOLATION = '23503';
 
 function postDeposit(sql: Sql, { accountId, amount }: { accountId: string; amount: Nanousd }, ref: string) {
   return sql`
     with fresh as (
-      insert into txn (id, kind, ref) values (${uuidv7()}, 'deposit', ${ref}) on conflict (kind, ref) do nothing returning id
+      insert into txn (id, kind, ref)
+      select ${uuidv7()}, 'deposit', ${ref} from account where id = ${accountId} and kind = 'prepaid'
+      on conflict (kind, ref) do nothing returning id
     ), movement (account_id, amount) as (
       values (${accountId}, ${amount}), ('world', ${-amount})
     ), posted as (

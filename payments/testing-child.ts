@@ -3,7 +3,9 @@
  * It holds, streams and captures calls until it is killed or its journal fails, and prints each call that it would have
  * acknowledged to its caller: the id and the charge. One more call never ends.
  */
+import { join } from 'node:path';
 import { connect } from '../db/connect.ts';
+import { lockDirectory } from './directory.ts';
 import { openInstance } from './instance.ts';
 import { closing, request } from './testing.ts';
 
@@ -13,7 +15,7 @@ const CALLERS = 16;
 const database = connect(url);
 const instance = await openInstance({
   sql: database.sql,
-  dataDir,
+  directory: lockDirectory(join(dataDir, 'journal')),
   ack: ack === 'disk' || ack === 'database' ? ack : 'page',
   now: () => performance.now(),
   log: { warn: print, error: print },

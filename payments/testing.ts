@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../db/connect.ts';
+import { lockDirectory } from './directory.ts';
 import type { Hold, HoldRequest } from './holds.ts';
 import { type InstanceOptions, type LedgerInstance, openInstance } from './instance.ts';
 import { createAgent, deposit } from './ledger.ts';
@@ -75,7 +76,7 @@ export async function testInstance(
   const note = (fields: object, message: string) => void reports.push({ fields, message });
   const instance = await openInstance({
     sql,
-    dataDir,
+    directory: dataDir === null ? null : lockDirectory(join(dataDir, 'journal')),
     ack: dataDir === null ? 'database' : 'page',
     now: () => performance.now(),
     log: { warn: note, error: note },

@@ -4,11 +4,13 @@
  */
 import type { Fleet } from './fleet.ts';
 import { neutralFirstContentMs } from './predict.ts';
-import type { Reservation, Worker } from './worker.ts';
+import type { ModelKind, Reservation, Worker } from './worker.ts';
 
 /** What a call asks of a worker. */
 export interface Need {
   readonly model: string;
+  /** What the model must do; absent: whatever. */
+  readonly kind?: ModelKind;
   /** Prompt bound + longest output. */
   readonly tokensMax: number;
   readonly promptTokens: number;
@@ -29,7 +31,7 @@ export interface Refusal {
   readonly kind: 'refusal';
   readonly code: 'no_worker' | 'overloaded' | 'region_unavailable';
   /** The constraint that left nobody. */
-  readonly constraint: 'model' | 'operator' | 'country' | 'state' | 'tried' | 'ejected' | 'load';
+  readonly constraint: 'model' | 'endpoint' | 'operator' | 'country' | 'state' | 'tried' | 'ejected' | 'load';
   /** When to ask again, where that is known. */
   readonly retryAfterMs: number | null;
 }
@@ -61,10 +63,12 @@ export function pick(fleet: Fleet, need: Need): Reservation | Refusal {
 }
 
 function eligible(fleet: Fleet, need: Need, nowMs: number): readonly Worker[] | Refusal {
-  const { operators, countries } = need;
+  const { kind, operators, countries } = need;
   const pool = longEnough(fleet.pool(need.model), need);
   if (pool.length === 0) return refuse('no_worker', 'model');
-  const allowed = operators === undefined ? pool : pool.filter(({ record }) => operators.has(record.operator));
+  const able = kind === undefined ? pool : pool.filter((worker) => (worker.kinds.get(need.model) ?? kind) === kind);
+  if (able.length === 0) return refuse('no_worker', 'endpoint');
+  const allowed = operators === undefined ? able : able.filter(({ record }) => operators.has(record.operator));
   if (allowed.length === 0) return refuse('no_worker', 'operator');
   const near = countries === undefined ? allowed : allowed.filter(({ record }) => countries.has(record.country));
   if (near.length === 0) return refuse('region_unavailable', 'country');

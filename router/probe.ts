@@ -107,7 +107,9 @@ class Prober {
   }
 
   #checkIsDue(worker: Worker, watch: Watch, nowMs: number): boolean {
-    if (!worker.serves) return nowMs >= watch.checkAtMs;
+    // One that another gateway, or an earlier life, has checked already serves; what its models do is not stored.
+    const known = worker.record.models.every(({ id }) => worker.kinds.has(id));
+    if (!worker.serves || !known) return nowMs >= watch.checkAtMs;
     const breaker = worker.breaker.state(nowMs);
     if (breaker !== 'closed') return breaker === 'half_open' && worker.breaker.admits(nowMs);
     return nowMs - Math.max(worker.lastGoodAtMs ?? Number.NEGATIVE_INFINITY, watch.checkAtMs) >= QUIET_MS;
@@ -136,7 +138,10 @@ class Prober {
     const known = watch.questions.get(model);
     for (const question of known === undefined ? QUESTIONS : [known]) {
       const verdict = await this.#tryQuestion(worker, model, question);
-      if (verdict === 'good') watch.questions.set(model, question);
+      if (verdict === 'good') {
+        watch.questions.set(model, question);
+        worker.kinds.set(model, question.path === '/v1/embeddings' ? 'embedding' : 'generation');
+      }
       if (verdict !== 'other_way') return verdict === 'good';
     }
     watch.questions.delete(model);

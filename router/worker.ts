@@ -5,6 +5,9 @@ import { LearnedTimes } from './predict.ts';
 /** Life of a worker; `degraded` is the outside name of an open or half-open breaker and is never stored. */
 export type WorkerState = 'verifying' | 'probation' | 'active' | 'degraded' | 'quarantined' | 'draining';
 
+/** What a model does. */
+export type ModelKind = 'generation' | 'embedding';
+
 /** What the registry stores. */
 export interface WorkerRecord {
   readonly id: string;
@@ -34,6 +37,8 @@ export class Worker {
   inFlight = 0;
   /** The last thing that went wrong, sanitised, for the operator; null after a good answer. */
   lastError: string | null = null;
+  /** What each model turned out to do when it was checked: a server either generates or embeds. */
+  readonly kinds = new Map<string, ModelKind>();
   /** When it last gave content or a good answer (monotonic ms). */
   lastGoodAtMs: number | null = null;
   #lifecycle: WorkerState;
