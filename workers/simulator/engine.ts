@@ -188,7 +188,7 @@ export class Engine {
       if (tokens === 0 || !this.running.has(sequence)) {
         continue;
       }
-      while (!this.reserve(sequence, tokens) && this.running.has(sequence)) {
+      while (this.running.has(sequence) && !this.reserve(sequence, tokens)) {
         preempted = true;
         this.preemptLast(scheduled);
       }
