@@ -3,7 +3,7 @@ import { afterEach, expect, test } from 'vitest';
 import { fault } from '../router/fault.ts';
 import { Fleet } from '../router/fleet.ts';
 import { startProber } from '../router/probe.ts';
-import type { Worker, WorkerRecord, WorkerState } from '../router/worker.ts';
+import type { ModelKind, Worker, WorkerRecord, WorkerState } from '../router/worker.ts';
 import { type Simulator, type SimulatorOptions, startSimulator } from '../workers/simulator/server.ts';
 import { answers, engine } from './dispatch-testing.ts';
 import { createOutbound } from './outbound-node.ts';
@@ -20,7 +20,7 @@ async function simulator(options: SimulatorOptions = {}): Promise<Simulator> {
 }
 
 /** A watched fleet of one worker. `clock.aheadMs` moves its time forward. */
-function watch(url: string, more: Partial<WorkerRecord> = {}) {
+function watch(url: string, more: Partial<WorkerRecord> = {}, kinds: readonly [string, ModelKind][] = []) {
   const { outbound, close } = createOutbound({ allowPrivate: true, connectMs: 1000 });
   const clock = { aheadMs: 0 };
   const told: WorkerState[] = [];
@@ -41,6 +41,7 @@ function watch(url: string, more: Partial<WorkerRecord> = {}) {
     state: 'verifying',
     ...more,
   });
+  for (const [model, kind] of kinds) worker.kinds.set(model, kind);
   const stop = startProber({ fleet, outbound, log: { info: () => {} } });
   closers.push(() => {
     stop();
@@ -129,9 +130,9 @@ test('a worker that is gone is found out without any traffic', async () => {
   expect(worker.lastError).toMatch(/^connect: .*reachable/);
 });
 
-test('a serving worker is checked only when it was quiet for long', async () => {
+test('a serving worker whose models are known is checked only when it was quiet for long', async () => {
   const { url, seen } = await engine(answers(500, {}));
-  const { fleet, worker, clock } = watch(url, { state: 'active' });
+  const { fleet, worker, clock } = watch(url, { state: 'active' }, [['tiny', 'generation']]);
   fleet.good(worker);
   await expect.poll(() => seen.calls, wait).toBeGreaterThan(0); // round trips
   expect(seen.headers.some((headers) => 'x-request-id' in headers)).toBe(false);

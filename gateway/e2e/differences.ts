@@ -54,9 +54,9 @@ const endless = refused('ignore_eos', 'a model ends its own answers');
 const nameless = refused('model', 'a price needs a model');
 const notJson: OwnAnswer = { status: 415, code: 'unsupported_media_type', why: 'vLLM says 400' };
 const wrongKind: OwnAnswer = {
-  status: 502,
-  code: 'worker_failed',
-  why: "a 404 of a worker is its failure, not the caller's",
+  status: 400,
+  code: 'invalid_request',
+  why: 'no worker is asked for what its model does not do',
 };
 
 /** Cases that the gateway answers itself, and otherwise than vLLM does. */
@@ -85,11 +85,7 @@ export const ownAnswers: Readonly<Record<string, OwnAnswer>> = {
     code: 'invalid_json',
     why: 'NaN is not JSON; vLLM reads it and finds the temperature odd',
   },
-  'error-max-tokens-huge': {
-    status: 429,
-    code: 'rate_limited',
-    why: 'more tokens than any key may ask for in a minute',
-  },
+  'error-max-tokens-huge': refused('max_tokens', 'no such amount need be held'),
   'error-top-logprobs-100': refused('top_logprobs', 'vLLM names another field, `logprobs`'),
   'completion-echo-only': refused('max_tokens', 'no call without an answer'),
   'embeddings-on-a-chat-model': wrongKind,

@@ -121,6 +121,16 @@ describe('one paid call', () => {
     expect(all.every((event) => event.usage !== undefined)).toBe(true);
   });
 
+  test('a model is not asked for what it does not do, and no worker is blamed for it', async () => {
+    for (let times = 0; times < 6; times++) {
+      const response = await gateway.post('/v1/embeddings', { model: 'tiny', input: 'Hello' });
+      expect(response.status).toBe(400);
+      expect(await response.json()).toMatchObject({ error: { code: 'invalid_request', param: 'model' } });
+    }
+    const { data } = await gateway.admin('GET', '/workers');
+    expect((data as { state: string }[])[0]?.state).not.toBe('degraded');
+  });
+
   test('the headers tell the call, the worker, the region, the attempts, the hold and the prediction', async () => {
     const response = await gateway.post('/v1/chat/completions', { model: 'tiny', messages, max_tokens: 4 });
     await response.text();
