@@ -1,4 +1,6 @@
-import { type ChatForm, ChatStream, ChatWhole } from './chat-reply.ts';
+import type { ChatForm } from './chat-form.ts';
+import { ChatStream } from './chat-stream.ts';
+import { ChatWhole } from './chat-whole.ts';
 import type { Exchange } from './exchange.ts';
 import { badParameter, badRequest } from './failure.ts';
 import { describe, Fields, isObject, type JsonObject } from './fields.ts';

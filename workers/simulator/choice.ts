@@ -1,18 +1,12 @@
-import { StringDecoder } from 'node:string_decoder';
-import type { Job } from './engine.ts';
 import { type Logprob, tokenLogprob } from './logprobs.ts';
 import type { Sampling } from './sampling.ts';
 import type { Script, Token } from './script.ts';
+import type { Job } from './sequence.ts';
+import { type Delta, Speech } from './speech.ts';
 import { MARKS, type Tokenizer } from './tokenizer.ts';
 
 /** Why a choice ended. */
 export type Finish = 'stop' | 'length' | 'abort';
-
-/** Text that goes to the caller, in order: content, reasoning, the name of a call, or a piece of its arguments. */
-export type Delta =
-  | { readonly kind: 'content' | 'reasoning'; text: string }
-  | { readonly kind: 'call'; readonly call: number; readonly name: string }
-  | { readonly kind: 'arguments'; readonly call: number; text: string };
 
 /** What a choice has said since it was last asked. */
 export interface Said {
@@ -35,20 +29,14 @@ export class Choice implements Job {
   /** Why it ended, as the caller is told. */
   finish: Finish | null = null;
   hasEnded = false;
-  calledTools = false;
   stopReason: string | number | null = null;
-  /** Everything said, tool calls written out. */
-  raw = '';
   private readonly tokenizer: Tokenizer;
   private readonly sampling: Sampling;
   private readonly script: Script;
   private readonly topLogprobs: number | null;
   private readonly nowMs: () => number;
   private readonly onSaid: (choice: Choice) => void;
-  private checked = 0;
-  private decoder: StringDecoder | null = null;
-  private held: Delta[] = [];
-  private deltas: Delta[] = [];
+  private readonly speech: Speech;
   private ids: number[] = [];
   private logprobs: Logprob[] = [];
 
@@ -69,15 +57,24 @@ export class Choice implements Job {
     this.topLogprobs = topLogprobs;
     this.tokenizer = tools.tokenizer;
     this.script = tools.script;
+    this.speech = new Speech(sampling.stopTexts, sampling.includeStop);
     this.nowMs = nowMs;
     this.onSaid = onSaid;
     this.times.arrivedMs = nowMs();
   }
 
+  /** Everything said, tool calls written out. */
+  get raw(): string {
+    return this.speech.raw;
+  }
+
+  get calledTools(): boolean {
+    return this.speech.calledTools;
+  }
+
   /** Takes what was said since the last time. */
   take(): Said {
-    const said = { deltas: this.deltas, ids: this.ids, logprobs: this.logprobs };
-    this.deltas = [];
+    const said = { deltas: this.speech.take(), ids: this.ids, logprobs: this.logprobs };
     this.ids = [];
     this.logprobs = [];
     return said;
@@ -115,128 +112,23 @@ export class Choice implements Job {
   end(finish: Finish): void {
     this.finish = finish;
     this.hasEnded = true;
-    this.deltas.push(...this.held);
-    this.held = [];
+    this.speech.end();
   }
 
   private say(token: Token): void {
+    const { minTokens, stopIds } = this.sampling;
     if (this.topLogprobs !== null) {
       this.logprobs.push(tokenLogprob(this.tokenizer, token.id, this.completionTokens, this.topLogprobs));
     }
-    const text = this.textOf(token.piece);
-    this.raw += text;
-    if (token.channel === 'content' || token.channel === 'reasoning') {
-      this.append({ kind: token.channel, text });
-    } else if (token.channel === 'arguments') {
-      this.append({ kind: 'arguments', call: token.call, text });
-    }
-    if (token.opens !== null) {
-      this.calledTools = true;
-      this.append({ kind: 'call', call: token.call, name: token.opens });
-    }
-    this.checkStop(token);
-  }
-
-  /** Bytes that are no whole character yet are kept for the next token. */
-  private textOf(piece: string | Uint8Array): string {
-    if (typeof piece === 'string' && this.decoder === null) {
-      return piece;
-    }
-    this.decoder ??= new StringDecoder('utf8');
-    return this.decoder.write(Buffer.from(piece));
-  }
-
-  private append(delta: Delta): void {
-    if ('text' in delta && delta.text === '') {
-      return;
-    }
-    const queue = this.sampling.stopTexts.length > 0 ? this.held : this.deltas;
-    const last = queue.at(-1);
-    const joins = last?.kind === delta.kind && 'text' in last && 'text' in delta;
-    if (joins && (delta.kind !== 'arguments' || (last.kind === 'arguments' && last.call === delta.call))) {
-      last.text += delta.text;
-    } else {
-      queue.push(delta);
-    }
-  }
-
-  private checkStop(token: Token): void {
-    const { stopTexts, stopIds, minTokens } = this.sampling;
-    const heeded = this.completionTokens > minTokens;
-    if (heeded && stopIds.includes(token.id)) {
-      this.stopReason = token.id;
-      this.cut(this.textLength(token.piece));
+    const heedStops = this.completionTokens > minTokens;
+    const stopText = this.speech.say(token, heedStops);
+    if (stopText !== null) {
+      this.stopReason = stopText;
       this.end('stop');
-      return;
+    } else if (heedStops && stopIds.includes(token.id)) {
+      this.stopReason = token.id;
+      this.speech.unsay();
+      this.end('stop');
     }
-    if (stopTexts.length === 0) {
-      return;
-    }
-    const found = heeded ? this.findStop() : null;
-    if (found === null) {
-      this.releaseHeld();
-      return;
-    }
-    this.stopReason = found.text;
-    this.cut(this.raw.length - found.at - (this.sampling.includeStop ? found.text.length : 0));
-    this.end('stop');
-  }
-
-  private textLength(piece: string | Uint8Array): number {
-    return typeof piece === 'string' ? piece.length : 0;
-  }
-
-  /** The earliest stop text that the newest token completed. */
-  private findStop(): { at: number; text: string } | null {
-    let found: { at: number; text: string } | null = null;
-    for (const text of this.sampling.stopTexts) {
-      const at = this.raw.indexOf(text, Math.max(this.checked - text.length + 1, 0));
-      if (at >= 0 && (found === null || at < found.at)) {
-        found = { at, text };
-      }
-    }
-    this.checked = this.raw.length;
-    return found;
-  }
-
-  /** Drops characters from the end of what was said. */
-  private cut(characters: number): void {
-    const queue = this.sampling.stopTexts.length > 0 ? this.held : this.deltas;
-    this.raw = this.raw.slice(0, this.raw.length - characters);
-    let left = characters;
-    while (left > 0) {
-      const last = queue.at(-1);
-      if (last === undefined || !('text' in last)) {
-        return;
-      }
-      const dropped = Math.min(left, last.text.length);
-      last.text = last.text.slice(0, last.text.length - dropped);
-      left -= dropped;
-      if (last.text === '') {
-        queue.pop();
-      }
-    }
-  }
-
-  /** Lets go of text that can no longer be the beginning of a stop text. */
-  private releaseHeld(): void {
-    let keep = Math.max(...this.sampling.stopTexts.map((text) => text.length)) - 1;
-    const kept: Delta[] = [];
-    while (keep > 0) {
-      const last = this.held.pop();
-      if (last === undefined) {
-        break;
-      }
-      if (!('text' in last) || last.text.length <= keep) {
-        keep -= 'text' in last ? last.text.length : 0;
-        kept.unshift(last);
-      } else {
-        kept.unshift({ ...last, text: last.text.slice(-keep) });
-        this.held.push({ ...last, text: last.text.slice(0, -keep) });
-        break;
-      }
-    }
-    this.deltas.push(...this.held);
-    this.held = kept;
   }
 }

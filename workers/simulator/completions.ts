@@ -1,5 +1,7 @@
 import type { Choice } from './choice.ts';
-import { type CompletionForm, CompletionStream, CompletionWhole } from './completion-reply.ts';
+import type { CompletionForm } from './completion-form.ts';
+import { CompletionStream } from './completion-stream.ts';
+import { CompletionWhole } from './completion-whole.ts';
 import type { Exchange } from './exchange.ts';
 import { badParameter, badRequest } from './failure.ts';
 import { Fields, type JsonObject } from './fields.ts';

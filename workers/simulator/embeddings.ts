@@ -1,5 +1,4 @@
 import type { LiveCall } from './call.ts';
-import type { Job } from './engine.ts';
 import type { Exchange } from './exchange.ts';
 import { badRequest, engineDead, type Failure } from './failure.ts';
 import { takeFault } from './faults.ts';
@@ -10,6 +9,7 @@ import type { Machine } from './machine.ts';
 import { answerTokens, textPromptIds } from './prompt.ts';
 import { seededRandom } from './random.ts';
 import { falseTruth, type Reply } from './reply.ts';
+import type { Job } from './sequence.ts';
 
 type Inputs = readonly (readonly number[])[];
 

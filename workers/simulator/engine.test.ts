@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { BlockPool } from './blocks.ts';
 import { VirtualClock } from './clock.ts';
-import { Engine, type Job, type Speed } from './engine.ts';
+import { Engine, type Speed } from './engine.ts';
+import type { Job } from './sequence.ts';
 
 /** A millisecond per prompt token; a decoding step takes 10 ms and 1 ms for each sequence in it. */
 const SPEED: Speed = { prefillTokensPerSecond: 1000, chunkTokens: 100, decodeBaseMs: 10, decodePerRequestMs: 1 };

@@ -1,21 +1,6 @@
-import { type Block, type BlockPool, saltHash } from './blocks.ts';
+import type { BlockPool } from './blocks.ts';
 import type { Clock } from './clock.ts';
-import { hashIds } from './random.ts';
-
-/** One sequence to generate, as the engine sees it. */
-export interface Job {
-  readonly promptIds: readonly number[];
-  /** Tenants with different salts share no prefix. */
-  readonly salt: string;
-  /** Lower runs first where the policy heeds it. */
-  readonly priority: number;
-  /** Told once, when the job first gets a slot: how much of its prompt was found in the cache. */
-  onScheduled(cachedTokens: number): void;
-  /** Told when the job has to give up its blocks and start again. */
-  onPreempted(): void;
-  /** Asked for the next token, at the end of a step; an id of null is no token (an embedding is ready). */
-  sample(): { id: number | null; finished: boolean };
-}
+import { type Job, Sequence } from './sequence.ts';
 
 /** How fast the engine is. All four figures come from `SimulatorOptions`. */
 export interface Speed {
@@ -32,16 +17,6 @@ export interface Totals {
   generatedTokens: number;
   preemptions: number;
   steps: number;
-}
-
-interface Sequence {
-  readonly job: Job;
-  readonly ids: number[];
-  computed: number;
-  blocks: Block[];
-  published: number;
-  lastHash: number;
-  met: boolean;
 }
 
 /** A step that falls behind the clock is made up for, but no more than this long: a sleeping machine is not a busy one. */
@@ -100,7 +75,7 @@ export class Engine {
 
   /** Queues a job; it runs as soon as there is a slot. */
   add(job: Job): void {
-    this.enqueue({ job, ids: [...job.promptIds], computed: 0, blocks: [], published: 0, lastHash: 0, met: false });
+    this.enqueue(new Sequence(job, this.pool));
     if (this.cancelStep === null && !this.frozen) {
       this.stepEndsMs = this.clock.nowMs();
       this.cancelStep = this.clock.at(this.stepEndsMs, () => this.beginStep());
@@ -139,6 +114,9 @@ export class Engine {
   }
 
   private beginStep(): void {
+    if (this.frozen) {
+      return;
+    }
     const scheduled = this.schedule();
     if (scheduled.size === 0) {
       this.cancelStep = null;
@@ -163,9 +141,8 @@ export class Engine {
   private compute(sequence: Sequence, tokens: number): void {
     const promptLeft = Math.max(sequence.job.promptIds.length - sequence.computed, 0);
     this.totals.promptTokens += Math.min(promptLeft, tokens);
-    sequence.computed += tokens;
-    this.publishBlocks(sequence);
-    if (sequence.computed < sequence.ids.length) {
+    sequence.compute(tokens);
+    if (sequence.due > 0) {
       return;
     }
     const { id, finished } = sequence.job.sample();
@@ -181,15 +158,23 @@ export class Engine {
   /** Which sequences compute how many tokens in the next step. */
   private schedule(): Map<Sequence, number> {
     const scheduled = new Map<Sequence, number>();
-    let budget = this.speed.chunkTokens;
-    let preempted = false;
+    const preemptionsBefore = this.totals.preemptions;
+    const budget = this.scheduleRunning(scheduled, this.speed.chunkTokens);
+    if (this.totals.preemptions === preemptionsBefore) {
+      this.scheduleWaiting(scheduled, budget);
+    }
+    return scheduled;
+  }
+
+  /** Those that have slots go first; for want of blocks the newest of them goes back to the queue. */
+  private scheduleRunning(scheduled: Map<Sequence, number>, tokensLeft: number): number {
+    let budget = tokensLeft;
     for (const sequence of [...this.running]) {
-      const tokens = Math.min(sequence.ids.length - sequence.computed, budget);
-      if (tokens === 0 || !this.running.has(sequence)) {
+      const tokens = Math.min(sequence.due, budget);
+      if (tokens === 0) {
         continue;
       }
-      while (this.running.has(sequence) && !this.reserve(sequence, tokens)) {
-        preempted = true;
+      while (this.running.has(sequence) && !sequence.reserve(tokens)) {
         this.preemptLast(scheduled);
       }
       if (this.running.has(sequence)) {
@@ -197,16 +182,21 @@ export class Engine {
         budget -= tokens;
       }
     }
-    while (!preempted && budget > 0 && this.running.size < this.slots) {
-      const sequence = this.waiting[0];
+    return budget;
+  }
+
+  private scheduleWaiting(scheduled: Map<Sequence, number>, tokensLeft: number): void {
+    let budget = tokensLeft;
+    while (budget > 0 && this.running.size < this.slots) {
+      const [sequence] = this.waiting;
       if (sequence === undefined) {
-        break;
+        return;
       }
-      this.matchPrefix(sequence);
-      const tokens = Math.min(sequence.ids.length - sequence.computed, budget);
-      if (!this.reserve(sequence, tokens)) {
-        this.forget(sequence);
-        break;
+      sequence.matchPrefix();
+      const tokens = Math.min(sequence.due, budget);
+      if (!sequence.reserve(tokens)) {
+        sequence.forget();
+        return;
       }
       this.waiting.shift();
       this.running.add(sequence);
@@ -214,14 +204,6 @@ export class Engine {
       scheduled.set(sequence, tokens);
       budget -= tokens;
     }
-    return scheduled;
-  }
-
-  private matchPrefix(sequence: Sequence): void {
-    sequence.blocks = this.pool.matchPrefix(sequence.ids, sequence.job.salt);
-    sequence.published = sequence.blocks.length;
-    sequence.lastHash = sequence.blocks.at(-1)?.hash ?? saltHash(sequence.job.salt);
-    sequence.computed = sequence.published * this.pool.blockSize;
   }
 
   private welcome(sequence: Sequence): void {
@@ -230,16 +212,6 @@ export class Engine {
       this.totals.cachedTokens += sequence.computed;
       sequence.job.onScheduled(sequence.computed);
     }
-  }
-
-  private reserve(sequence: Sequence, tokens: number): boolean {
-    const needed = Math.ceil((sequence.computed + tokens) / this.pool.blockSize) - sequence.blocks.length;
-    const blocks = needed > 0 ? this.pool.allocate(needed) : [];
-    if (blocks === null) {
-      return false;
-    }
-    sequence.blocks.push(...blocks);
-    return true;
   }
 
   /** The newest sequence gives up its blocks and starts again from the head of the queue. */
@@ -252,31 +224,13 @@ export class Engine {
     this.totals.preemptions += 1;
     victim.job.onPreempted();
     scheduled.delete(victim);
-    this.forget(victim);
+    victim.forget();
     this.waiting.unshift(victim);
-  }
-
-  private forget(sequence: Sequence): void {
-    this.pool.release(sequence.blocks);
-    sequence.blocks = [];
-    sequence.computed = 0;
   }
 
   private leave(sequence: Sequence): void {
     this.running.delete(sequence);
-    this.forget(sequence);
-  }
-
-  private publishBlocks(sequence: Sequence): void {
-    const { blockSize } = this.pool;
-    for (let end = (sequence.published + 1) * blockSize; end <= sequence.computed; end += blockSize) {
-      sequence.lastHash = hashIds(sequence.ids, sequence.lastHash, end - blockSize, end);
-      const block = sequence.blocks[sequence.published];
-      if (block !== undefined) {
-        this.pool.publish(block, sequence.lastHash);
-      }
-      sequence.published += 1;
-    }
+    sequence.forget();
   }
 
   private stepMs(scheduled: Map<Sequence, number>): number {
