@@ -48,7 +48,7 @@ export function chat(machine: Machine, exchange: Exchange, body: JsonObject): vo
     topLogprobs,
     streaming,
     form,
-    script: (_prompt, seed) => chatScript(ways, seededRandom(seed)),
+    script: (seed) => chatScript(ways, seededRandom(seed)),
     reply: (parts) =>
       streaming
         ? new ChatStream(exchange, parts, chatForm)

@@ -52,7 +52,7 @@ export function completions(machine: Machine, exchange: Exchange, body: JsonObje
     topLogprobs,
     streaming,
     form,
-    script: (_prompt, seed) => {
+    script: (seed) => {
       const random = seededRandom(seed);
       const text = constraint?.(random) ?? null;
       return text === null

@@ -26,7 +26,8 @@ export interface Plan {
   readonly sampling: Sampling;
   readonly topLogprobs: number | null;
   readonly streaming: boolean;
-  readonly script: (prompt: Prompt, seed: number) => Script;
+  /** What a choice says, by its seed. */
+  readonly script: (seed: number) => Script;
   readonly reply: (parts: ReplyParts) => Reply;
   readonly form: Omit<Form, 'prompts'>;
 }
@@ -111,7 +112,7 @@ function makeChoices(
       const place = { index: at * sampling.choices + copy, promptIds: prompt.ids, capTokens: prompt.capTokens };
       const tools = {
         tokenizer: machine.tokenizer,
-        script: script(prompt, choiceSeed(machine, sampling, prompt, copy)),
+        script: script(choiceSeed(machine, sampling, prompt, copy)),
       };
       return new Choice(place, sampling, topLogprobs, tools, nowMs, onSaid);
     }),

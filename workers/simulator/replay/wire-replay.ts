@@ -55,20 +55,17 @@ function wasIdle(step: WireStep | undefined, closed: boolean): boolean {
 }
 
 function turnsOf(steps: readonly WireStep[]): Turn[] {
-  const turns: Turn[] = [];
-  for (const [at, { sent, got, ms }] of steps.entries()) {
-    if (sent !== undefined || at === 0) {
-      const next = steps.slice(at + 1).find((step) => step.sent !== undefined) ?? steps.at(-1);
-      const gots = steps.slice(at).slice(0, steps.slice(at).indexOf(next ?? steps[0] ?? { ms: 0 }) + 1);
-      turns.push({
-        sent: sent ?? null,
-        got: gots.map((step) => step.got ?? '').join('') + (sent === undefined ? (got ?? '') : ''),
-        watchedMs: Math.min((next?.ms ?? ms) - ms, LONGEST_WATCH_MS),
-        hangsUp: next?.sent === FIN,
-      });
-    }
-  }
-  return turns;
+  const begins = steps.flatMap(({ sent }, at) => (at === 0 || sent !== undefined ? [at] : []));
+  return begins.map((begin, turn) => {
+    const own = steps.slice(begin, begins[turn + 1]);
+    const next = steps[begins[turn + 1] ?? steps.length - 1];
+    return {
+      sent: own[0]?.sent ?? null,
+      got: own.map(({ got }) => got ?? '').join(''),
+      watchedMs: Math.min((next?.ms ?? 0) - (own[0]?.ms ?? 0), LONGEST_WATCH_MS),
+      hangsUp: next?.sent === FIN,
+    };
+  });
 }
 
 async function watch(connection: RawConnection, { got, watchedMs, hangsUp }: Turn, before: number): Promise<void> {
