@@ -92,6 +92,13 @@ export const adminCommands: readonly AdminCommand[] = [
     show: lines,
   },
   {
+    words: 'receipt-key rotate',
+    about: 'sign receipts with a new key, a minute from now; older receipts stay verifiable',
+    options: [],
+    request: () => ({ method: 'POST', path: '/receipt-keys' }),
+    show: lines,
+  },
+  {
     words: 'worker list',
     about: 'every worker with state, models, generations in flight and learned times',
     options: [],

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { violations } from '../db/checks.ts';
 import type { Sql } from '../db/connect.ts';
 import { createAgent, createOperator, deposit } from '../payments/ledger.ts';
+import { rotate } from '../payments/receipt.ts';
 import { errorCode } from '../payments/retry.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { createKey, revokeKey } from './key-store.ts';
@@ -165,6 +166,16 @@ const listWorkers = defineRoute({
   },
 });
 
+const rotateReceiptKey = defineRoute({
+  method: 'post',
+  path: '/admin/v1/receipt-keys',
+  summary: 'Sign receipts with a new key, once it was published for a minute. What older keys signed stays verifiable.',
+  security: 'admin',
+  response: z.strictObject({ kid: z.string() }),
+  example: { response: { kid: 'pZ0cXnJtY5oWnKc5RkIhDyDyQ1hS1v3n8Yq3mJ2b7aE' } },
+  handler: async ({ gateway }) => ({ kid: await rotate(gateway.platform.database.sql) }),
+});
+
 const violation = z.strictObject({ check: z.string(), subject: z.string(), detail: z.string() });
 
 const checkBooks = defineRoute({
@@ -188,6 +199,7 @@ export const adminRouteList: readonly Route[] = [
   setPrice,
   createOperatorAccount,
   listWorkers,
+  rotateReceiptKey,
   checkBooks,
 ];
 

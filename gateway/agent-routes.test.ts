@@ -1,5 +1,6 @@
 import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { jwks } from '../payments/receipt.ts';
 import { CONTEXT_LENGTH, startTestGateway, type TestGateway } from './testing.ts';
 import { type Ask, asker, errorOf } from './testing-routes.ts';
 
@@ -116,6 +117,19 @@ test('a receipt is verified by the published keys and says what the call says', 
   const { payload, protectedHeader } = await jwtVerify(String(body.receipt), createLocalJWKSet(keys));
   expect(protectedHeader.alg).toBe('EdDSA');
   expect(payload).toMatchObject({ iss: gateway.url, sub: gateway.accountId, jti: id, ...call });
+});
+
+test('after the host rotated the key, receipts name the new one, and those of the old one are still verified', async () => {
+  const path = `/v1/calls/${await paidCall()}/receipt`;
+  const old = await agent('GET', path);
+  const { kid } = await gateway.admin('POST', '/receipt-keys');
+  await gateway.database.sql`update signing_key set created_at = created_at - interval '1 minute'`;
+  const fresh = await agent('GET', path);
+  const keys = createLocalJWKSet((await jwks(gateway.database.sql)) as JSONWebKeySet);
+  const signers = [];
+  for (const { body } of [old, fresh]) signers.push((await jwtVerify(String(body.receipt), keys)).protectedHeader.kid);
+  expect(signers[0]).not.toBe(kid);
+  expect(signers[1]).toBe(kid);
 });
 
 test('a quote is exactly what the call then holds', async () => {

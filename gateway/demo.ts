@@ -32,6 +32,7 @@ export async function demoCommand(argv: string[]): Promise<number> {
   const balanced = await showBooks(running);
   if (values.once !== true) {
     say(howToCall(running.url, world));
+    say(`Its Postgres, for psql and for the edge (README): ${running.databaseUrl}\n`);
     await untilStopped(async (hurry) => {
       await running.stop(hurry);
       await world.close();

@@ -44,6 +44,16 @@ export class FetchExchange implements Exchange {
   }
 
   async body(): Promise<Uint8Array> {
+    const { bodyMs } = this.#limits;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      const error = apiError('request_timeout', `The body did not arrive within ${bodyMs} ms.`);
+      timer = setTimeout(() => reject(error), bodyMs);
+    });
+    return Promise.race([this.#readBody(), late]).finally(() => clearTimeout(timer));
+  }
+
+  async #readBody(): Promise<Uint8Array> {
     const chunks: Uint8Array[] = [];
     let size = 0;
     for await (const chunk of this.#request.body ?? []) {

@@ -7,6 +7,7 @@ import { type Simulator, type SimulatorOptions, startSimulator } from '../worker
 import { type Config, type Limits, limits, readConfig } from './config.ts';
 import { client } from './demo-world.ts';
 import { type RunningGateway, startGateway } from './node.ts';
+import type { Log } from './platform.ts';
 
 interface TestWorker {
   readonly url: string;
@@ -26,6 +27,7 @@ export interface TestOptions {
   readonly balanceNanousd?: bigint;
   readonly limits?: Partial<Limits>;
   readonly config?: Partial<Config>;
+  readonly log?: Log;
 }
 
 export interface TestGateway extends AsyncDisposable {
@@ -41,7 +43,7 @@ export interface TestGateway extends AsyncDisposable {
   readonly admin: ReturnType<typeof client>;
   readonly operator: ReturnType<typeof client>;
   readonly agent: ReturnType<typeof client>;
-  /** A call as an agent's own HTTP client makes it. */
+  /** A call as an agent's own HTTP client makes it; a whole URL goes to another entry on the same database. */
   post(path: string, body: unknown, init?: { key?: string; signal?: AbortSignal }): Promise<Response>;
   register(worker: TestWorker): Promise<string>;
   untilServing(ids: readonly string[]): Promise<void>;
@@ -63,7 +65,7 @@ export async function startTestGateway(options: TestOptions = {}): Promise<TestG
     FAREGATE_ALLOW_PRIVATE_WORKERS: '1',
   });
   const config = { ...base, ...options.config, limits: { ...limits, ...options.limits } };
-  const running = await startGateway(config);
+  const running = await startGateway(config, options.log);
   const simulators = await Promise.all((options.simulators ?? [{}]).map((simulator) => startSimulator(simulator)));
   const admin = client(`${running.url}/admin/v1`, running.adminKey);
   const { id: operatorId, key: operatorKey } = await admin('POST', '/operators', { name: 'test operator' });
@@ -107,7 +109,7 @@ export async function startTestGateway(options: TestOptions = {}): Promise<TestG
     admin,
     operator,
     agent: client(`${running.url}/v1`, String(apiKey)),
-    post: (path, body, init = {}) => post(running.url + path, init.key ?? String(apiKey), body, init.signal),
+    post: (path, body, init = {}) => post(new URL(path, running.url), init.key ?? String(apiKey), body, init.signal),
     register,
     untilServing,
     stop,
@@ -120,7 +122,7 @@ function simulatedWorker(simulator: Simulator, options: SimulatorOptions): TestW
   return { url: simulator.url, models, ...(options.apiKey === undefined ? {} : { engineKey: options.apiKey }) };
 }
 
-function post(url: string, key: string, body: unknown, signal?: AbortSignal): Promise<Response> {
+function post(url: URL, key: string, body: unknown, signal?: AbortSignal): Promise<Response> {
   return fetch(url, {
     method: 'POST',
     headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },

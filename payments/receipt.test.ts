@@ -38,11 +38,14 @@ test('a receipt verifies with the published keys and says all that the call says
   expect(payload).toMatchObject({ charged_nanousd: '0', held_nanousd: '100', outcome: 'complete' });
 });
 
-test('after a rotation the new key signs, and old receipts still verify; no private half is published', async () => {
+test('a rotated key signs once verifiers had a minute to learn of it, and old receipts still verify; no private half is published', async () => {
   await using database = await testDatabase();
   const call = await settledCall(database.sql);
   const old = await signReceipt(database.sql, call, ISSUER);
   const kid = await rotate(database.sql);
+  const early = await signReceipt(database.sql, call, ISSUER);
+  expect(decodeProtectedHeader(early).kid).not.toBe(kid);
+  await database.sql`update signing_key set created_at = created_at - interval '1 minute'`;
   const fresh = await signReceipt(database.sql, call, ISSUER);
   expect(decodeProtectedHeader(fresh)).toMatchObject({ alg: 'EdDSA', kid });
   expect(decodeProtectedHeader(old).kid).not.toBe(kid);

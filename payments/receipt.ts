@@ -15,7 +15,7 @@ interface SigningKey {
 
 /** A compact JWS (RFC 7515, RFC 8037) of the call: `iss`, `iat`, `sub` the account, `jti` the call, and the call's own members. */
 export async function signReceipt(sql: Sql, call: CallRow, issuer: string): Promise<string> {
-  const { kid, privateJwk } = (await newestKey(sql)) ?? (await firstKey(sql));
+  const { kid, privateJwk } = (await signer(sql)) ?? (await firstKey(sql));
   return new SignJWT(callJson(call))
     .setProtectedHeader({ alg: ALGORITHM, kid, typ: 'JWT' })
     .setIssuer(issuer)
@@ -25,29 +25,33 @@ export async function signReceipt(sql: Sql, call: CallRow, issuer: string): Prom
     .sign(await importJWK(privateJwk, ALGORITHM));
 }
 
-/** The public halves of all keys that ever signed (RFC 7517): the newest first. */
+/** The public halves of all keys that ever signed or soon will (RFC 7517): the newest first. */
 export async function jwks(sql: Sql): Promise<{ keys: JWK[] }> {
+  if ((await signer(sql)) === undefined) await firstKey(sql);
   const rows = await sql<SigningKey[]>`
     select kid, private_jwk as "privateJwk" from signing_key order by created_at desc, kid`;
   return { keys: rows.map(publicKey) };
 }
 
-/** Makes a new key that signs from now on; what older keys signed stays verifiable. Answers the new key's id. */
+/** Makes a new key, which signs once it was published for a minute; what older keys signed stays verifiable. Answers its id. */
 export async function rotate(sql: Sql): Promise<string> {
   const { kid } = await makeKey(sql);
   return kid;
 }
 
-async function newestKey(sql: Sql): Promise<SigningKey | undefined> {
+/** The newest key that verifiers can know: whoever keeps a copy of the published set has it for less than a minute. */
+async function signer(sql: Sql): Promise<SigningKey | undefined> {
   const [row] = await sql<SigningKey[]>`
-    select kid, private_jwk as "privateJwk" from signing_key order by created_at desc, kid limit 1`;
+    select kid, private_jwk as "privateJwk"
+    from signing_key, lateral (select created_at <= clock_timestamp() - interval '1 minute' as known) published
+    order by known desc, case when known then created_at end desc, created_at, kid limit 1`;
   return row;
 }
 
 function firstKey(sql: Sql): Promise<SigningKey> {
   return inTransaction(sql, async (tx) => {
     await tx`select pg_advisory_xact_lock(${FIRST_KEY_LOCK})`;
-    return (await newestKey(tx)) ?? (await makeKey(tx));
+    return (await signer(tx)) ?? (await makeKey(tx));
   });
 }
 

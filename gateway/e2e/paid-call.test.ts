@@ -1,17 +1,21 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cost } from '../../payments/prices.ts';
 import { startTestGateway, type TestGateway, testPrice } from '../testing.ts';
+import { type Edge, startEdge } from './edge.ts';
 
 const price = { input: 1_000_000n, cachedInput: 500_000n, output: 2_000_000n, perMs: 10n, version: 0, model: 'tiny' };
 const messages = [{ role: 'user', content: 'Say something about fare gates.' }];
 
 let gateway: TestGateway;
+let edge: Edge;
 
 beforeAll(async () => {
   gateway = await startTestGateway({ price: testPrice });
+  edge = await startEdge(gateway.database.url);
 });
 
 afterAll(async () => {
+  await edge.stop();
   await gateway.stop();
 });
 
@@ -53,11 +57,14 @@ function events(text: string): Record<string, unknown>[] {
     .map((frame) => JSON.parse(frame.slice(6)) as Record<string, unknown>);
 }
 
-describe('one paid call', () => {
+describe.each(['Node', 'Workers'] as const)('one paid call, answered by the entry for %s', (entry) => {
+  const post: TestGateway['post'] = (path, body, init) =>
+    gateway.post(entry === 'Node' ? path : edge.url + path, body, init);
+
   test('a whole answer is charged exactly, says so in its usage, and pays the operator its share', async () => {
     const before = await gateway.agent('GET', '/account');
     const earned = await gateway.operator('GET', '/earnings');
-    const response = await gateway.post('/v1/chat/completions', { model: 'tiny', messages, max_tokens: 20 });
+    const response = await post('/v1/chat/completions', { model: 'tiny', messages, max_tokens: 20 });
     expect(response.status).toBe(200);
     const answer = (await response.json()) as { id: string; usage: Record<string, never> };
     const id = String(response.headers.get('x-faregate-call'));
@@ -88,7 +95,7 @@ describe('one paid call', () => {
 
   test('a stream without include_usage shows no usage, and is charged the same way', async () => {
     const body = { model: 'tiny', messages, max_tokens: 20, stream: true };
-    const response = await gateway.post('/v1/chat/completions', body);
+    const response = await post('/v1/chat/completions', body);
     const text = await response.text();
     expect(text.endsWith('data: [DONE]\n\n')).toBe(true);
     expect(text).not.toContain('"usage":{');
@@ -99,7 +106,7 @@ describe('one paid call', () => {
 
   test('a stream with include_usage has exactly one usage chunk, last before [DONE], with the charge in it', async () => {
     const body = { model: 'tiny', messages, max_tokens: 20, stream: true, stream_options: { include_usage: true } };
-    const response = await gateway.post('/v1/chat/completions', body);
+    const response = await post('/v1/chat/completions', body);
     const all = events(await response.text());
     const withUsage = all.filter((event) => event.usage !== undefined && event.usage !== null);
     expect(withUsage).toHaveLength(1);
@@ -110,7 +117,7 @@ describe('one paid call', () => {
 
   test('a caller may have the running usage in every chunk', async () => {
     const stream_options = { include_usage: true, continuous_usage_stats: true };
-    const response = await gateway.post('/v1/chat/completions', {
+    const response = await post('/v1/chat/completions', {
       model: 'tiny',
       messages,
       max_tokens: 8,
@@ -121,22 +128,22 @@ describe('one paid call', () => {
     expect(all.every((event) => event.usage !== undefined)).toBe(true);
   });
 
-  test('a model is not asked for what it does not do, and no worker is blamed for it', async () => {
-    for (let times = 0; times < 6; times++) {
-      const response = await gateway.post('/v1/embeddings', { model: 'tiny', input: 'Hello' });
-      expect(response.status).toBe(400);
-      expect(await response.json()).toMatchObject({ error: { code: 'invalid_request', param: 'model' } });
-    }
-    const { data } = await gateway.admin('GET', '/workers');
-    expect((data as { state: string }[])[0]?.state).not.toBe('degraded');
-  });
-
   test('the headers tell the call, the worker, the region, the attempts, the hold and the prediction', async () => {
-    const response = await gateway.post('/v1/chat/completions', { model: 'tiny', messages, max_tokens: 4 });
+    const response = await post('/v1/chat/completions', { model: 'tiny', messages, max_tokens: 4 });
     await response.text();
     for (const name of ['call', 'worker', 'region', 'attempts', 'held-nanousd', 'predicted-ttft-ms']) {
       expect(response.headers.get(`x-faregate-${name}`), name).toBeTruthy();
     }
     expect(response.headers.get('x-ratelimit-remaining-requests')).toBeTruthy();
   });
+});
+
+test('a model is not asked for what it does not do, and no worker is blamed for it', async () => {
+  for (let times = 0; times < 6; times++) {
+    const response = await gateway.post('/v1/embeddings', { model: 'tiny', input: 'Hello' });
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ error: { code: 'invalid_request', param: 'model' } });
+  }
+  const { data } = await gateway.admin('GET', '/workers');
+  expect((data as { state: string }[])[0]?.state).not.toBe('degraded');
 });
