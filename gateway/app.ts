@@ -64,5 +64,9 @@ function missing(app: Hono, context: Context): ApiError {
 }
 
 function pathPattern(path: string): RegExp {
-  return new RegExp(`^${path.replace(/[.]/g, '\\.').replace(/:[^/]+/g, '[^/]+')}$`);
+  const pattern = path.replace(/:\w+\{\.\+\}|:\w+|\./g, (part) => {
+    if (part === '.') return '\\.';
+    return part.endsWith('{.+}') ? '.+' : '[^/]+';
+  });
+  return new RegExp(`^${pattern}$`);
 }

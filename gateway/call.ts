@@ -75,7 +75,7 @@ export class Call {
 
   get estimatedPromptTokens(): number {
     const { request } = this.#known;
-    return this.#gateway.promptRatios.estimate(request.model, request.promptTokensMax);
+    return this.#gateway.promptRatios.estimate(request.model, request.promptBytes);
   }
 
   /** Prompt and completion tokens so far. */
@@ -111,7 +111,7 @@ export class Call {
   }
 
   begin(principal: Principal, request: InferenceRequest, price: Price): void {
-    const estimate = this.#gateway.promptRatios.estimate(request.model, request.promptTokensMax);
+    const estimate = this.#gateway.promptRatios.estimate(request.model, request.promptBytes);
     this.#admitted = { principal, request, price, meter: new Meter(request.promptTokensMax, estimate) };
   }
 
@@ -162,7 +162,7 @@ export class Call {
     const safe = billable ? this.#hold?.capture(record) : this.#hold?.void({ ...record, billedMs: 0 });
     this.#chargedNanousd = this.#hold?.charged ?? 0n;
     if (this.meter.promptKnown) {
-      this.#gateway.promptRatios.learn(request.model, request.promptTokensMax, this.meter.read().promptTokens);
+      this.#gateway.promptRatios.learn(request.model, request.promptBytes, this.meter.read().promptTokens);
     }
     this.#report(record, this.#chargedNanousd);
     await safe;

@@ -1,6 +1,7 @@
 /** `faregate demo`: a whole market on one machine, and a few calls to show what happens. */
 import { parseArgs } from 'node:util';
 import { violations } from '../db/checks.ts';
+import { stderrProgress } from '../workers/progress.ts';
 import { readConfig } from './config.ts';
 import { type DemoCall, makeCalls } from './demo-calls.ts';
 import { buildWorld, type DemoWorld } from './demo-world.ts';
@@ -22,12 +23,16 @@ export async function demoCommand(argv: string[]): Promise<number> {
     return 0;
   }
   const config = readConfig({ FAREGATE_LOG: 'warn', ...process.env, FAREGATE_ALLOW_PRIVATE_WORKERS: '1' });
-  say('starting Postgres and the gateway (the first start creates the database) …');
+  const progress = stderrProgress();
+  progress.step('starting Postgres and the gateway (the first start creates the database)');
   const running = await startGateway(config);
-  say('starting three simulated workers and waiting until each has answered a first call …');
+  progress.step('starting three simulated workers and waiting until each has answered a first call');
   const world = await buildWorld(running, config);
+  progress.done();
   process.stdout.write(`${JSON.stringify({ event: 'ready', url: running.url, pid: process.pid })}\n`);
+  progress.step('making a few calls');
   const calls = await makeCalls(running.url, world);
+  progress.done();
   say(`\n${renderTable(calls.map((call) => tableRow(call, world)))}\n`);
   const balanced = await showBooks(running);
   if (values.once !== true) {

@@ -1,7 +1,7 @@
 /** The Exchange over a web Request and a streamed Response, for runtimes that have no other (Cloudflare Workers). */
 import type { Limits } from './config.ts';
-import { apiError } from './errors.ts';
 import { CallerLeft, type Exchange } from './exchange.ts';
+import { collectBody } from './route-body.ts';
 
 const encoder = new TextEncoder();
 
@@ -43,30 +43,8 @@ export class FetchExchange implements Exchange {
     return this.#request.headers.get(name) ?? undefined;
   }
 
-  async body(): Promise<Uint8Array> {
-    const { bodyMs } = this.#limits;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<never>((_, reject) => {
-      const error = apiError('request_timeout', `The body did not arrive within ${bodyMs} ms.`);
-      timer = setTimeout(() => reject(error), bodyMs);
-    });
-    return Promise.race([this.#readBody(), late]).finally(() => clearTimeout(timer));
-  }
-
-  async #readBody(): Promise<Uint8Array> {
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of this.#request.body ?? []) {
-      size += chunk.length;
-      if (size > this.#limits.bodyBytes) {
-        throw apiError(
-          'body_too_large',
-          `The body is larger than ${this.#limits.bodyBytes} bytes: send a shorter prompt.`,
-        );
-      }
-      chunks.push(chunk);
-    }
-    return Buffer.concat(chunks);
+  body(): Promise<Uint8Array> {
+    return collectBody(this.#request, this.#limits);
   }
 
   head(status: number, headers: Readonly<Record<string, string>>): void {

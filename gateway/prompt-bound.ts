@@ -38,11 +38,16 @@ const MEDIA_MEMBERS: readonly string[] = [
 
 /** The most tokens that a conversation can have as a prompt; `members` are the fields sent, `body` their values. */
 export function chatTokensMax(body: JsonObject, members: Iterable<JsonMember>, limits: RequestLimits): number {
-  let tokens = limits.templateTokens + spreadArguments(checkMessages(body.messages));
+  let tokens = templateTokensMax(body, limits) + spreadArguments(checkMessages(body.messages));
   for (const { name, start, end, padding } of members) {
     if (PROMPT_FIELDS.has(name)) tokens += end - start + padding;
   }
-  return body.tools === undefined ? tokens : tokens + limits.toolTemplateTokens;
+  return tokens;
+}
+
+/** The most tokens that a chat template adds of its own, whatever the length of the conversation. */
+export function templateTokensMax(body: JsonObject, limits: RequestLimits): number {
+  return body.tools === undefined ? limits.templateTokens : limits.templateTokens + limits.toolTemplateTokens;
 }
 
 /**

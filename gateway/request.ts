@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { apiError } from './errors.ts';
 import { type JsonMember, scanJson } from './json-limits.ts';
-import { bareTokensMax, chatTokensMax, textTokensMax } from './prompt-bound.ts';
+import { bareTokensMax, chatTokensMax, templateTokensMax, textTokensMax } from './prompt-bound.ts';
 import { invalidField, isObject, type JsonObject, type RequestLimits } from './request-checks.ts';
 import { type RequestKind, refusedFields, sentFields } from './request-fields.ts';
 
@@ -20,6 +20,8 @@ export interface InferenceRequest {
   readonly maxTokens: number | null;
   /** No tokenizer can make more tokens of all prompts together. */
   readonly promptTokensMax: number;
+  /** What of that bound is the caller's own: bytes of text, or token ids. */
+  readonly promptBytes: number;
   /** Names of fields that were left out. */
   readonly ignored: readonly string[];
   /** The body for the worker, as JSON. May be called again for another attempt. */
@@ -60,6 +62,7 @@ export function parseInference(kind: RequestKind, body: Uint8Array, limits: Requ
   const options = stream && isObject(values.stream_options) ? values.stream_options : {};
   const includeUsage = options.include_usage === true;
   const { prompts, tokens } = promptOf(kind, values, sent, limits);
+  const template = kind === 'chat' ? templateTokensMax(values, limits) : 0;
   const n = sent.has('n') ? numberOr(values.n, 1) : 1;
   return {
     kind,
@@ -71,6 +74,7 @@ export function parseInference(kind: RequestKind, body: Uint8Array, limits: Requ
     sequences: n * prompts,
     maxTokens: maxTokensOf(kind, values),
     promptTokensMax: tokens,
+    promptBytes: tokens - template,
     ignored,
     upstreamBody: (upstream) => upstreamBody(kind, stream, bytes, sent, upstream),
   };

@@ -10,16 +10,9 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<Bu
   if (!/^application\/json\b/i.test(request.headers.get('content-type') ?? '')) {
     throw apiError('unsupported_media_type', 'Send the body as JSON with `content-type: application/json`.');
   }
-  const late = Promise.withResolvers<never>();
-  const error = apiError('request_timeout', `The body did not arrive within ${limits.bodyMs} ms.`);
-  const timer = setTimeout(() => late.reject(error), limits.bodyMs);
-  try {
-    const bytes = await Promise.race([collect(request, limits.bodyBytes), late.promise]);
-    scanJson(bytes, limits.jsonDepth, limits.jsonNodes);
-    return bytes;
-  } finally {
-    clearTimeout(timer);
-  }
+  const bytes = await collectBody(request, limits);
+  scanJson(bytes, limits.jsonDepth, limits.jsonNodes);
+  return bytes;
 }
 
 /** The parsed body. Throws `invalid_json`. */
@@ -28,6 +21,18 @@ export function readJson(bytes: Uint8Array): unknown {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch {
     throw apiError('invalid_json', 'The body is not JSON in UTF-8. Send one JSON object.');
+  }
+}
+
+/** The whole body of a web Request. Throws `body_too_large` or `request_timeout`. */
+export async function collectBody(request: Request, limits: Pick<Limits, 'bodyBytes' | 'bodyMs'>): Promise<Buffer> {
+  const late = Promise.withResolvers<never>();
+  const error = apiError('request_timeout', `The body did not arrive within ${limits.bodyMs} ms.`);
+  const timer = setTimeout(() => late.reject(error), limits.bodyMs);
+  try {
+    return await Promise.race([collect(request, limits.bodyBytes), late.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

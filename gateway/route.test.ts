@@ -90,6 +90,8 @@ test('a wrong path answers 404 and a wrong method 405 with the methods that are 
   const answer = await admin('DELETE', path);
   expect(errorOf(answer)).toMatchObject({ status: 405, code: 'method_not_allowed' });
   expect(answer.headers.get('allow')).toBe('POST');
+  const model = await admin('DELETE', '/v1/models/an-owner/a-model');
+  expect(errorOf(model)).toMatchObject({ status: 405, code: 'method_not_allowed' });
 });
 
 test('answers with balances and keys are kept by no cache', async () => {

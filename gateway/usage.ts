@@ -89,20 +89,20 @@ export class Meter {
   }
 }
 
-/** Learns how many tokens a model makes of a prompt's upper bound, for prompts whose count no worker ever said. */
+/** Learns how many tokens a model makes of a prompt's bytes, for prompts whose count no worker ever said. */
 export class PromptRatios {
   static readonly #prior = 0.25;
   static readonly #weight = 0.05;
   readonly #ratios = new Map<string, number>();
 
-  estimate(model: string, promptTokensMax: number): number {
-    return Math.ceil(promptTokensMax * (this.#ratios.get(model) ?? PromptRatios.#prior));
+  estimate(model: string, promptBytes: number): number {
+    return Math.ceil(promptBytes * (this.#ratios.get(model) ?? PromptRatios.#prior));
   }
 
-  learn(model: string, promptTokensMax: number, promptTokens: number): void {
-    if (promptTokensMax <= 0) return;
+  learn(model: string, promptBytes: number, promptTokens: number): void {
+    if (promptBytes <= 0) return;
     const before = this.#ratios.get(model) ?? PromptRatios.#prior;
-    const ratio = Math.min(1, promptTokens / promptTokensMax);
+    const ratio = Math.min(1, promptTokens / promptBytes);
     this.#ratios.set(model, before + PromptRatios.#weight * (ratio - before));
   }
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, vi } from 'vitest';
-import { stderrProgress } from '../../workers/vllm/progress.ts';
+import { stderrProgress } from '../../workers/progress.ts';
 import { startVllm, type Vllm } from '../../workers/vllm/server.ts';
 import { startTestGateway, type TestGateway } from '../testing.ts';
 import { clientSuite } from './client-suite.ts';

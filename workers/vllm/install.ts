@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, rm, statfs, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import type { Progress } from '../progress.ts';
 import { type ProcessGroup, startGroup } from './process-group.ts';
-import type { Progress } from './progress.ts';
 import { trainingTexts } from './training-texts.ts';
 
 const VLLM_VERSION = '0.32.0';

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { stderrProgress } from './progress.ts';
+import { stderrProgress } from '../progress.ts';
 import { startVllm, type VllmOptions } from './server.ts';
 
 const HELP = `npm run vllm [-- options [-- flags of "vllm serve"]]

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Progress, silent } from '../progress.ts';
 import { install, type VllmHome, vllmHome } from './install.ts';
 import { type ProcessGroup, startGroup } from './process-group.ts';
-import { type Progress, silent } from './progress.ts';
 
 const HOST = '127.0.0.1';
 const POLL_MS = 250;

@@ -2,7 +2,7 @@ const REDRAW_MS = 250;
 const PLAIN_LINE_EVERY_MS = 20_000;
 const CLEAR_LINE = '\r\x1b[K';
 
-/** Tells a waiting person on stderr what a task of many seconds is doing; stdout stays free for data. */
+/** Tells a waiting person on stderr what a task of some seconds is doing; stdout stays free for data. */
 export interface Progress {
   /** Begins the next part of the work; the one before is done. */
   step(title: string): void;
