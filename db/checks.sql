@@ -18,10 +18,10 @@ select id as subject, balance || ' is below ' || floor as detail from account wh
 select l.id as subject, a.balance::text as detail
 from lease l join account a on a.id = l.id where l.state = 'closed' and a.balance <> 0;
 
--- check: what a lease was granted is what its grants moved
+-- check: what a lease was granted, less what came back, is what its grants and returns moved
 select l.id as subject, l.granted || ' is not ' || coalesce(sum(e.amount), 0) as detail
 from lease l
-left join (entry e join txn t on t.id = e.txn_id and t.kind = 'grant') on e.account_id = l.id
+left join (entry e join txn t on t.id = e.txn_id and t.kind in ('grant', 'return')) on e.account_id = l.id
 group by l.id having l.granted <> coalesce(sum(e.amount), 0);
 
 -- check: settled charges are what left the escrow of their lease

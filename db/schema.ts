@@ -95,9 +95,13 @@ export const lease = pgTable(
     granted: nanousd('granted').notNull(),
     state: text('state').notNull().default('open'),
     expiresAt: timestamp('expires_at', { withTimezone: true }).notNull(),
+    /** How often other instances asked for what is not used, and up to which of these calls the holder answered. */
+    recalled: integer('recalled').notNull().default(0),
+    answered: integer('answered').notNull().default(0),
     createdAt: createdAt(),
   },
   (t) => [
+    index('lease_open_by_expiry').on(t.expiresAt).where(sql`${t.state} = 'open'`),
     index('lease_open_of_instance').on(t.instanceId).where(sql`${t.state} = 'open'`),
     index('lease_open_of_account').on(t.accountId).where(sql`${t.state} = 'open'`),
     check('lease_state_known', sql`${t.state} in ('open', 'closed')`),

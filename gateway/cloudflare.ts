@@ -71,7 +71,7 @@ async function serveOne(
     waitUntil: (background) => context.waitUntil(background),
   };
   const { sql } = database;
-  const ledger = await openInstance({ sql, directory: null, ack: 'database', log: consoleLog, now });
+  const ledger = await openInstance({ sql, directory: null, ack: 'database', log: consoleLog, now, lasting: false });
   try {
     const secrets = await loadSecrets(sql);
     const prices = new PriceList();

@@ -7,7 +7,8 @@ import type { InstanceDirectory } from './directory.ts';
 import { type Acknowledgement, Holds } from './holds.ts';
 import { callsToSettle, type Journal } from './journal.ts';
 import { FileJournal, readJournal, setDamagedAside } from './journal-files.ts';
-import { type Holder, Leases, returnLeases } from './leases.ts';
+import { type Holder, returnLeases } from './lease-statements.ts';
+import { Leases } from './leases.ts';
 import { newId } from './ledger.ts';
 import { type InstanceLock, takeLock } from './lock.ts';
 import { repeat, withDeadline } from './retry.ts';
@@ -23,6 +24,8 @@ export interface InstanceOptions {
   readonly log: InstanceLog;
   /** A hold is resolved after this at the latest. */
   readonly holdExpiryMs?: number;
+  /** False where a process lives for one call: it needs no ear for recalls, as it gives everything back at its end. */
+  readonly lasting?: boolean;
 }
 
 interface InstanceLog {
@@ -90,6 +93,7 @@ async function begin(
   }
   const leases = new Leases({ sql, holder, now, report });
   const expiryMs = options.holdExpiryMs ?? HOLD_EXPIRY_MS;
+  const unwatch = options.lasting === false ? null : await leases.watch();
   const holds = new Holds({ leases, settler, journal, ack, now, expiryMs });
   const expiry = setInterval(() => holds.expire(), EXPIRY_CHECK_MS);
   expiry.unref();
@@ -102,6 +106,7 @@ async function begin(
     close: async () => {
       clearInterval(expiry);
       holds.close();
+      await unwatch?.().catch(report);
       await settleAndReturn(sql, holder, settler).catch((error) =>
         log.warn({ err: error, ...holder }, 'the database is away: the next start settles and returns the rest'),
       );

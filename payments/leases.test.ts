@@ -1,7 +1,8 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { connect } from '../db/connect.ts';
 import { testDatabase } from '../db/testing.ts';
+import { reclaimLeases } from './lease-statements.ts';
 import { balances, deposit } from './ledger.ts';
 import { Purse } from './purse.ts';
 import { closing, fundedAgent, held, request, testDirectory, testInstance } from './testing.ts';
@@ -124,6 +125,7 @@ test('in a purse, what is available, held and spent is always what was granted',
         if (kind === 'wait') void purse.wait(amount);
         if (kind === 'grant') {
           granted += amount;
+          purse.recalled(false, 1);
           purse.receive({ granted, left: 0n, asked: purse.nextGrant(1), nowMs: 1 }, () => 'refused');
           expect(purse.hasWaiters).toBe(false);
         }
@@ -141,10 +143,111 @@ test('in a purse, what is available, held and spent is always what was granted',
 test('those who wait are served in turn', async () => {
   const purse = new Purse<'refused'>('acct', 'lse', 0);
   const order: string[] = [];
-  const waiting = [30n, 5n, 5n].map((amount, i) => purse.wait(amount).then((outcome) => order.push(`${i} ${outcome}`)));
+  const waiting = [30n, 5n, 5n].map((amount, i) =>
+    purse.wait(amount).then((outcome) => order.push(`${i} ${outcome === purse}`)),
+  );
+  purse.recalled(false, 1);
   purse.receive({ granted: 36n, left: 1n, asked: purse.nextGrant(1), nowMs: 1 }, () => 'refused');
   await Promise.all(waiting.slice(0, 2));
   expect(purse.available).toBe(1n);
-  expect(order).toEqual(['0 true', '1 true', '2 refused']);
+  expect(order).toEqual(['0 true', '1 true', '2 false']);
   await Promise.all(waiting);
+});
+
+describe('a recall', () => {
+  test('brings what one instance does not use to another that would have to refuse a call', async () => {
+    await using database = await testDatabase();
+    const accountId = await fundedAgent(database.sql, 10_000n);
+    const idle = await testInstance(database.sql, null);
+    const busy = await testInstance(database.sql, null);
+    const hold = await held(idle, accountId, 100n);
+    const { escrow } = await balances(database.sql, accountId);
+    expect(escrow).toBeGreaterThan(1_000n);
+    await held(busy, accountId, 9_900n);
+    expect(await busy.holds.hold(request(accountId, 1n))).toEqual({ code: 'insufficient_balance', available: 0n });
+    await hold.capture(closing(60));
+    await held(busy, accountId, 40n);
+    await Promise.all([idle.close(), busy.close()]);
+    expect(await balances(database.sql, accountId)).toEqual({ prepaid: 9_940n, escrow: 0n });
+  });
+
+  test('is not waited for when nobody else has any of the money', async () => {
+    await using database = await testDatabase();
+    const accountId = await fundedAgent(database.sql, 1_000n);
+    const instance = await testInstance(database.sql, null);
+    await held(instance, accountId, 900n);
+    expect(await instance.holds.hold(request(accountId, 200n))).toEqual({
+      code: 'insufficient_balance',
+      available: 100n,
+    });
+    const [recalled] = await database.sql`select max(recalled) as most from lease`;
+    expect(recalled?.most).toBe(0);
+    await instance.close();
+  });
+
+  test('to an instance that died is given up after a while, and no longer waited for after some', async () => {
+    await using database = await testDatabase();
+    const accountId = await fundedAgent(database.sql, 1_000n);
+    const dead = await testInstance(database.sql, null, { lasting: false });
+    await held(dead, accountId, 600n);
+    const living = await testInstance(database.sql, null);
+    for (let times = 0; times < 6; times++)
+      expect(await living.holds.hold(request(accountId, 500n))).toEqual({
+        code: 'insufficient_balance',
+        available: 400n,
+      });
+    await Promise.all([dead.close(), living.close()]);
+  }, 20_000);
+
+  test.each([
+    [64, 2],
+    [200, 4],
+    [1_000, 8],
+  ])(
+    '%i callers at %i instances with money for exactly N: exactly N succeed',
+    async (callers, instances) => {
+      await using database = await testDatabase({ max: 24 });
+      const call = 100n;
+      for (const payable of [1, 7, callers >> 1, callers - 1]) {
+        const accountId = await fundedAgent(database.sql, BigInt(payable) * call);
+        const all = await Promise.all(Array.from({ length: instances }, () => testInstance(database.sql, null)));
+        const outcomes = await Promise.all(
+          Array.from({ length: callers }, async (_, i) => {
+            for (;;) {
+              const outcome = await all[i % instances]?.holds.hold(request(accountId, call));
+              // A machine too busy for a statement in time is no refusal: callers ask again.
+              if (outcome !== undefined && 'code' in outcome && outcome.code === 'ledger_unavailable') continue;
+              if (outcome === undefined || 'code' in outcome) return outcome?.code;
+              await outcome.capture(closing(100));
+              return 'paid';
+            }
+          }),
+        );
+        expect(outcomes.filter((outcome) => outcome === 'paid')).toHaveLength(payable);
+        expect(new Set(outcomes)).toEqual(new Set(['paid', 'insufficient_balance']));
+        await Promise.all(all.map((instance) => instance.close()));
+        expect(await balances(database.sql, accountId)).toEqual({ prepaid: 0n, escrow: 0n });
+      }
+    },
+    60_000,
+  );
+});
+
+test('a lease that ran out is spent no more, and what is left in it goes back long after', async () => {
+  await using database = await testDatabase();
+  const accountId = await fundedAgent(database.sql, 1_000_000n);
+  let nowMs = 0;
+  const gone = await testInstance(database.sql, null, { now: () => nowMs });
+  await held(gone, accountId, 100n);
+  await database.sql`update lease set expires_at = expires_at - interval '21 minutes'`;
+  await reclaimLeases(database.sql);
+  expect((await balances(database.sql, accountId)).escrow).toBeGreaterThan(0n);
+  await database.sql`update lease set expires_at = expires_at - interval '2 minutes'`;
+  await reclaimLeases(database.sql);
+  expect(await balances(database.sql, accountId)).toEqual({ prepaid: 1_000_000n, escrow: 0n });
+  nowMs += 600_000;
+  const late = await held(gone, accountId, 100n);
+  await late.capture(closing(30));
+  await gone.close();
+  expect(await balances(database.sql, accountId)).toEqual({ prepaid: 999_970n, escrow: 0n });
 });

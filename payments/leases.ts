@@ -1,12 +1,15 @@
 /**
  * Leases: slices of agents' money that this instance may spend in memory. A lease is a real transfer from the prepaid
- * account to an escrow account of the lease's id, so the sum of all leases can never exceed what was deposited.
+ * account to an escrow account of the lease's id, so the sum of all leases can never exceed what was deposited. What lies
+ * idle goes back by itself, and at once when another instance would have to refuse a call for want of it (a recall).
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../db/connect.ts';
+import * as statements from './lease-statements.ts';
 import { newId } from './ledger.ts';
 import type { Nanousd } from './money.ts';
-import { type GrantSize, Purse } from './purse.ts';
+import { Purse } from './purse.ts';
 import { isTransient, repeat } from './retry.ts';
 
 export type Refusal =
@@ -15,54 +18,61 @@ export type Refusal =
 
 export type AgentPurse = Purse<Refusal>;
 
-/** Which life of which gateway holds the leases. The database refuses money to an older life. */
-export interface Holder {
-  readonly instanceId: string;
-  readonly epoch: number;
+export interface LeasesOptions {
+  readonly sql: Sql;
+  readonly holder: statements.Holder;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  /** Hears of errors that are no mere absence of the database. */
+  readonly report: (error: unknown) => void;
 }
 
-/** A grant is tried for this long before those who wait for it are told that the ledger is away. */
-const GRANT_LIMIT_MS = 2_000;
+/** A statement is tried for this long before those who wait for it are told that the ledger is away. */
+const STATEMENT_LIMIT_MS = 2_000;
 const RETRY_AFTER_MS = 1_000;
 /** After a failed grant nobody asks in advance for this long. */
 const PREFETCH_PAUSE_MS = 500;
-const RETURN_LIMIT_MS = 10_000;
-const LEASES_PER_RETURN = 1_000;
+/** How long other instances have to give back what they do not use. Living ones need a few milliseconds. */
+const RECALL_LIMIT_MS = 1_000;
+const RECALL_POLL_MS = 5;
+/** Nothing held and nothing taken for so long: the money goes back. */
+const IDLE_MS = 60_000;
+const TEND_EVERY_MS = 10_000;
 
 export class Leases {
-  readonly #sql: Sql;
-  readonly #holder: Holder;
-  readonly #now: () => number;
-  readonly #report: (error: unknown) => void;
+  readonly #options: LeasesOptions;
   readonly #purses = new Map<string, AgentPurse>();
-  readonly #granting = new Set<AgentPurse>();
+  /** Purses that a statement is under way for: one at a time each, as grants and returns must not overtake one another. */
+  readonly #busy = new Set<AgentPurse>();
+  /** Purses to empty, because of a recall or for idleness. */
+  readonly #emptying = new Set<AgentPurse>();
+  /** Returns whose commit nobody saw: to be repeated under the same id before anything else. */
+  readonly #unseen = new Map<AgentPurse, { txnId: string; amount: Nanousd }>();
   #prefetchFromMs = 0;
   /** True once a younger life of this instance has begun: this one gets no more money. */
   fenced = false;
 
-  /** `report` hears of errors that are no mere absence of the database. */
-  constructor(options: { sql: Sql; holder: Holder; now: () => number; report: (error: unknown) => void }) {
-    this.#sql = options.sql;
-    this.#holder = options.holder;
-    this.#now = options.now;
-    this.#report = options.report;
+  constructor(options: LeasesOptions) {
+    this.#options = options;
   }
 
   /** Takes from the account's purse at once, or answers null: then `obtain` waits for a grant. */
   take(accountId: string, amount: Nanousd): AgentPurse | null {
     const purse = this.#purseOf(accountId);
-    if (!purse.take(amount)) return null;
-    if (purse.isLow && this.#now() >= this.#prefetchFromMs) this.#replenish(purse);
+    const nowMs = this.#options.now();
+    if (nowMs >= purse.expiresAtMs || !purse.take(amount)) return null;
+    purse.usedAtMs = nowMs;
+    if (purse.isLow && nowMs >= this.#prefetchFromMs) this.#work(purse);
     return purse;
   }
 
   /** Takes after the next grants, in turn with the others who wait; a refusal tells what is there at most. */
-  async obtain(accountId: string, amount: Nanousd): Promise<AgentPurse | Refusal> {
+  obtain(accountId: string, amount: Nanousd): Promise<AgentPurse | Refusal> {
     const purse = this.#purseOf(accountId);
+    purse.usedAtMs = this.#options.now();
     const outcome = purse.wait(amount);
-    this.#replenish(purse);
-    const taken = await outcome;
-    return taken === true ? purse : taken;
+    this.#work(purse);
+    return outcome;
   }
 
   /** What the account's calls in flight hold here. */
@@ -70,147 +80,144 @@ export class Leases {
     return this.#purses.get(accountId)?.held ?? 0n;
   }
 
+  /** Answers recalls, renews what is used, gives back what is idle, and reclaims what dead instances left. Answers how to end. */
+  async watch(): Promise<() => Promise<void>> {
+    const { sql, holder } = this.#options;
+    const { unlisten } = await sql.listen(statements.RECALLS, (payload) => {
+      const { account, asker } = JSON.parse(payload) as { account: string; asker: string };
+      const purse = this.#purses.get(account);
+      if (purse !== undefined && asker !== holder.instanceId) this.#empty(purse);
+    });
+    const timer = setInterval(() => void this.#tend(), TEND_EVERY_MS);
+    timer.unref();
+    return async () => {
+      clearInterval(timer);
+      await unlisten();
+    };
+  }
+
+  async #tend(): Promise<void> {
+    const nowMs = this.#options.now();
+    const ageing: AgentPurse[] = [];
+    for (const purse of this.#purses.values()) {
+      if (purse.held === 0n && nowMs - purse.usedAtMs > IDLE_MS) this.#empty(purse);
+      else if (purse.expiresAtMs - nowMs < statements.LEASE_MS / 2) ageing.push(purse);
+    }
+    const { sql, report } = this.#options;
+    await this.#renew(ageing)
+      .then(() => statements.reclaimLeases(sql))
+      .catch((error) => {
+        if (!isTransient(error)) report(error);
+      });
+  }
+
+  /** Prolongs leases; those that somebody reclaimed are forgotten. Time counts from before the statement. */
+  async #renew(purses: readonly AgentPurse[]): Promise<void> {
+    if (purses.length === 0) return;
+    const sentAtMs = this.#options.now();
+    const { sql, holder } = this.#options;
+    const leases = purses.map(({ leaseId }) => leaseId);
+    const renewed = await repeat(() => statements.renew(sql, holder, leases), STATEMENT_LIMIT_MS);
+    const recalled = new Map(renewed.map((lease) => [lease.id, lease.recalled]));
+    for (const purse of purses) {
+      const unanswered = recalled.get(purse.leaseId);
+      if (unanswered === undefined) this.#forget(purse);
+      else purse.expiresAtMs = sentAtMs + statements.LEASE_MS;
+      if (unanswered === true) this.#empty(purse);
+    }
+  }
+
   #purseOf(accountId: string): AgentPurse {
     const known = this.#purses.get(accountId);
     if (known !== undefined) return known;
-    const purse: AgentPurse = new Purse(accountId, newId('lse'), this.#now());
+    const purse: AgentPurse = new Purse(accountId, newId('lse'), this.#options.now());
     this.#purses.set(accountId, purse);
     return purse;
   }
 
-  #replenish(purse: AgentPurse): void {
-    if (this.#granting.has(purse)) return;
-    this.#granting.add(purse);
-    void this.#grantWhileNeeded(purse).finally(() => {
-      this.#granting.delete(purse);
-      // Someone may have begun to wait between the last look and now.
-      if (purse.hasWaiters) this.#replenish(purse);
+  /** Its lease is closed: who still waits, waits for the next one. */
+  #forget(purse: AgentPurse): void {
+    if (this.#purses.get(purse.accountId) === purse) this.#purses.delete(purse.accountId);
+    if (!purse.hasWaiters) return;
+    const next = this.#purseOf(purse.accountId);
+    next.takeOver(purse);
+    this.#work(next);
+  }
+
+  #empty(purse: AgentPurse): void {
+    this.#emptying.add(purse);
+    this.#work(purse);
+  }
+
+  #work(purse: AgentPurse): void {
+    if (this.#busy.has(purse)) return;
+    this.#busy.add(purse);
+    void this.#workWhileNeeded(purse).finally(() => {
+      this.#busy.delete(purse);
+      // Something may have come up between the last look and now.
+      if (purse.hasWaiters || this.#emptying.has(purse)) this.#work(purse);
     });
   }
 
-  async #grantWhileNeeded(purse: AgentPurse): Promise<void> {
+  async #workWhileNeeded(purse: AgentPurse): Promise<void> {
     do {
-      const asked = purse.nextGrant(this.#now());
-      const grant = await this.#grant(purse, asked);
-      if (grant === null) {
-        this.#prefetchFromMs = this.#now() + PREFETCH_PAUSE_MS;
-        purse.refuseAll({ code: 'ledger_unavailable', retryAfterMs: RETRY_AFTER_MS });
+      try {
+        if (this.#unseen.has(purse) || this.#emptying.delete(purse)) await this.#giveBack(purse);
+        else if (this.#options.now() >= purse.expiresAtMs) await this.#renew([purse]);
+        else await this.#grant(purse);
+      } catch (error) {
+        if (!isTransient(error)) this.#options.report(error);
+        this.#refuse(purse);
         return;
       }
-      purse.receive({ ...grant, asked, nowMs: this.#now() }, (available) => ({
-        code: 'insufficient_balance',
-        available,
-      }));
-    } while (purse.hasWaiters);
+    } while (this.#emptying.has(purse) || (purse.hasWaiters && this.#purses.get(purse.accountId) === purse));
   }
 
-  /** Null when the ledger is away or refuses this life of the instance. */
-  async #grant(purse: AgentPurse, asked: GrantSize): Promise<{ granted: Nanousd; left: Nanousd } | null> {
-    if (this.fenced) return null;
+  /** The ledger is away, or refuses this life of the instance. */
+  #refuse(purse: AgentPurse): void {
+    this.#prefetchFromMs = this.#options.now() + PREFETCH_PAUSE_MS;
+    purse.refuseAll({ code: 'ledger_unavailable', retryAfterMs: RETRY_AFTER_MS });
+  }
+
+  async #grant(purse: AgentPurse): Promise<void> {
+    if (this.fenced) return this.#refuse(purse);
+    const { sql, holder, now } = this.#options;
     const txnId = uuidv7();
-    try {
-      const [row] = await repeat(() => grantStatement(this.#sql, this.#holder, purse, asked, txnId), GRANT_LIMIT_MS);
-      if (row === undefined) throw new Error('a grant answers one row');
-      this.fenced = !row.current;
-      return row.current ? row : null;
-    } catch (error) {
-      if (!isTransient(error)) this.#report(error);
-      return null;
+    const sentAtMs = now();
+    const asked = purse.nextGrant(sentAtMs);
+    const row = await repeat(() => statements.grant(sql, holder, purse, asked, txnId), STATEMENT_LIMIT_MS);
+    this.fenced = !row.current;
+    if (this.fenced) return this.#refuse(purse);
+    if (!row.open) return this.#forget(purse);
+    purse.expiresAtMs = sentAtMs + statements.LEASE_MS;
+    const short = purse.receive({ ...row, asked, nowMs: now() }, (available) => ({
+      code: 'insufficient_balance',
+      available,
+    }));
+    if (short) await this.#recall(purse);
+  }
+
+  /** Asks the other instances for what they do not use, and waits until they have answered. */
+  async #recall(purse: AgentPurse): Promise<void> {
+    const { sql, holder, now } = this.#options;
+    const asked = await repeat(() => statements.recall(sql, holder, purse.accountId), STATEMENT_LIMIT_MS);
+    purse.recalled(asked.length > 0, now());
+    const endMs = now() + RECALL_LIMIT_MS;
+    for (let pauseMs = RECALL_POLL_MS; asked.length > 0 && now() < endMs; pauseMs *= 2) {
+      await sleep(pauseMs);
+      // Two that recall from each other must not wait for each other.
+      if (this.#emptying.delete(purse)) await this.#giveBack(purse);
+      if (!(await repeat(() => statements.unanswered(sql, asked), STATEMENT_LIMIT_MS))) return;
     }
   }
-}
 
-interface GrantRow {
-  /** Whether the holder's epoch is the instance's present one. */
-  readonly current: boolean;
-  /** The total of the lease's grants. */
-  readonly granted: Nanousd;
-  /** What is left in the prepaid account. */
-  readonly left: Nanousd;
-}
-
-/**
- * Moves prepaid money to the lease's escrow in one guarded statement: nothing when it is less than the least that is of use,
- * at least the need where it is there, and beyond the need at most half of the rest, in whole calls (crumbs would serve
- * nobody), or none when the rest is a few calls. The same txn id again moves nothing.
- * The share lock on the instance lets no grant slip past the start of the next epoch.
- */
-function grantStatement(sql: Sql, holder: Holder, purse: AgentPurse, asked: GrantSize, txnId: string) {
-  return sql<GrantRow[]>`
-    with fence as (
-      select id from instance where id = ${holder.instanceId} and epoch = ${holder.epoch} for share
-    ), prepaid as (
-      select a.balance from account a, fence where a.id = ${purse.accountId} and a.kind = 'prepaid' for no key update of a
-    ), rest as (
-      select balance, balance - ${asked.need.toString()}::numeric as rest, greatest(${asked.call.toString()}::numeric, 1) as call
-      from prepaid
-    ), beyond as (
-      select balance, balance - rest as need, call,
-        case when rest < 4 * call then 0 else least(rest / 2, ${asked.extra.toString()}::numeric) end as extra
-      from rest
-    ), size as (
-      select case when balance < ${asked.least.toString()}::numeric then 0
-        else least(balance, need + extra - mod(extra, call)) end::bigint as amount
-      from beyond
-    ), fresh as (
-      insert into txn (id, kind) select ${txnId}::uuid, 'grant' from size where amount > 0
-      on conflict (id) do nothing returning id
-    ), moved as (
-      update account a set balance = a.balance - s.amount from size s
-      where a.id = ${purse.accountId} and exists (select from fresh)
-      returning a.balance
-    ), escrow as (
-      insert into account (id, kind, owner, balance)
-      select ${purse.leaseId}, 'escrow', ${purse.accountId}, s.amount from size s, fresh
-      on conflict (id) do update set balance = account.balance + excluded.balance
-    ), leased as (
-      insert into lease (id, instance_id, epoch, account_id, granted, expires_at)
-      select ${purse.leaseId}, ${holder.instanceId}, ${holder.epoch}, ${purse.accountId}, s.amount, now() + interval '10 minutes'
-      from size s, fresh
-      on conflict (id) do update set granted = lease.granted + excluded.granted, expires_at = excluded.expires_at
-      returning granted
-    ), posted as (
-      insert into entry (txn_id, account_id, amount)
-      select fresh.id, side.account_id, side.amount from fresh, size s,
-        lateral (values (${purse.accountId}, -s.amount), (${purse.leaseId}, s.amount)) as side (account_id, amount)
-    )
-    select exists (select from fence) as current,
-      coalesce((select granted from leased), (select granted from lease where id = ${purse.leaseId}), 0) as granted,
-      coalesce((select balance from moved), (select balance from prepaid), 0) as left`;
-}
-
-/**
- * Closes all leases of an instance's epochs before this one and returns what is left in them. To be called when all calls
- * of those epochs are settled.
- */
-export async function returnLeases(sql: Sql, instanceId: string, beforeEpoch: number): Promise<void> {
-  let closed: number;
-  do {
-    const [row] = await repeat(() => returnStatement(sql, instanceId, beforeEpoch), RETURN_LIMIT_MS);
-    closed = row?.closed ?? 0;
-  } while (closed > 0);
-}
-
-function returnStatement(sql: Sql, instanceId: string, beforeEpoch: number) {
-  return sql<{ closed: number }[]>`
-    with closed as (
-      update lease set state = 'closed' where id in (
-        select id from lease where instance_id = ${instanceId} and epoch < ${beforeEpoch} and state = 'open'
-        limit ${LEASES_PER_RETURN}
-      ) returning id, account_id
-    ), residue as (
-      select a.id, closed.account_id, a.balance from closed join account a on a.id = closed.id
-      where a.balance > 0 order by a.id for no key update of a
-    ), movement as (
-      select id as account_id, -balance as amount from residue
-      union all
-      select account_id, sum(balance)::bigint from residue group by account_id
-    ), fresh as (
-      insert into txn (id, kind) select ${uuidv7()}::uuid, 'return' where exists (select from residue) returning id
-    ), posted as (
-      insert into entry (txn_id, account_id, amount) select fresh.id, m.account_id, m.amount from fresh, movement m
-    ), moved as (
-      update account a set balance = a.balance + m.amount from movement m where a.id = m.account_id
-    )
-    select count(*)::int as closed from closed`;
+  async #giveBack(purse: AgentPurse): Promise<void> {
+    const { sql, holder } = this.#options;
+    const back = this.#unseen.get(purse) ?? { txnId: uuidv7(), amount: purse.giveBack(this.#options.now()) };
+    this.#unseen.set(purse, back);
+    const giveBack = () => statements.giveBack(sql, holder, purse.leaseId, back);
+    const { closed } = await repeat(giveBack, STATEMENT_LIMIT_MS);
+    this.#unseen.delete(purse);
+    if (closed) this.#forget(purse);
+  }
 }

@@ -4,10 +4,12 @@ import type { Nanousd } from './money.ts';
 /** Where a call waits for money: its turn comes first in, first out. */
 interface Waiter<Refusal> {
   readonly amount: Nanousd;
-  readonly answer: (outcome: true | Refusal) => void;
+  readonly answer: (outcome: Purse<Refusal> | Refusal) => void;
+  /** How often the other instances may still be asked for what they do not use. */
+  recallsLeft: number;
 }
 
-/** What a grant asks the database for; see the statement in leases.ts. */
+/** What a grant asks the database for; see the statement in lease-statements.ts. */
 export interface GrantSize {
   /** Less than this is of no use: what the first waiter still lacks. */
   readonly least: Nanousd;
@@ -19,9 +21,22 @@ export interface GrantSize {
   readonly extra: Nanousd;
 }
 
+export interface Grant {
+  /** The total of the lease's grants, less what was given back. */
+  readonly granted: Nanousd;
+  /** What is left in the prepaid account. */
+  readonly left: Nanousd;
+  readonly asked: GrantSize;
+  readonly nowMs: number;
+}
+
 const USUAL_CALLS_AHEAD = 16n;
 const SPENDING_AHEAD_MS = 5_000n;
 const DAY_MS = 86_400_000;
+/** While one recall was answered a third instance may have taken the money: so it is asked again, a few times. */
+const RECALLS = 3;
+/** After a recall the agent's money is short: what one instance takes in advance, another would lack. */
+const SHORT_MS = 5_000;
 
 export class Purse<Refusal> {
   readonly accountId: string;
@@ -30,7 +45,11 @@ export class Purse<Refusal> {
   available: Nanousd = 0n;
   /** Held by calls in flight. */
   held: Nanousd = 0n;
-  /** The total of the lease's grants, as far as the database told. */
+  /** From then on somebody else may have reclaimed the lease, and nothing may be taken. */
+  expiresAtMs = Infinity;
+  usedAtMs: number;
+  #shortUntilMs = 0;
+  /** The total of the lease's grants less what was given back, as far as the database told. */
   #granted: Nanousd = 0n;
   /** Below this it is time to ask for more. */
   #lowWater: Nanousd = 0n;
@@ -43,6 +62,7 @@ export class Purse<Refusal> {
     this.accountId = accountId;
     this.leaseId = leaseId;
     this.#grantedAtMs = nowMs;
+    this.usedAtMs = nowMs;
   }
 
   get isLow(): boolean {
@@ -70,38 +90,35 @@ export class Purse<Refusal> {
     this.#serve();
   }
 
-  wait(amount: Nanousd): Promise<true | Refusal> {
-    const { promise, resolve } = Promise.withResolvers<true | Refusal>();
-    this.#waiters.push({ amount, answer: resolve });
+  /** Resolves with the purse that the amount was taken from: this one, or the one that took its waiters over. */
+  wait(amount: Nanousd): Promise<Purse<Refusal> | Refusal> {
+    const { promise, resolve } = Promise.withResolvers<Purse<Refusal> | Refusal>();
+    this.#waiters.push({ amount, answer: resolve, recallsLeft: RECALLS });
     return promise;
   }
 
   /**
    * What to ask for now. The need covers the waiters in full, as calls that fit may take what is available meanwhile. Beyond
-   * it: some calls ahead, as much again as is held, and a few seconds of what was spent lately.
+   * it, unless money is short: some calls ahead, as much again as is held, and a few seconds of what was spent lately.
    */
   nextGrant(nowMs: number): GrantSize {
     const first = this.#waiters[0]?.amount ?? 0n;
     const call = first > this.#usualCall ? first : this.#usualCall;
+    const rate = (this.#spentSinceGrant * SPENDING_AHEAD_MS) / wholeMs(nowMs - this.#grantedAtMs);
     return {
       least: first > this.available ? first - this.available : 0n,
       need: this.#waiters.reduce((sum, { amount }) => sum + amount, 0n),
       call,
-      extra:
-        USUAL_CALLS_AHEAD * call +
-        this.held +
-        (this.#spentSinceGrant * SPENDING_AHEAD_MS) / wholeMs(nowMs - this.#grantedAtMs),
+      extra: nowMs < this.#shortUntilMs ? 0n : USUAL_CALLS_AHEAD * call + this.held + rate,
     };
   }
 
   /**
-   * Takes in what the database granted so far in all (a grant whose answer was lost comes in with the next one), serves the
-   * waiters in turn, and refuses those whom neither the purse nor what is `left` in the prepaid account can serve.
+   * Takes in what the database granted so far in all (a grant whose answer was lost comes in with the next one) and serves the
+   * waiters in turn. Those whom neither the purse nor what is left in the prepaid account can serve are refused; but it
+   * answers true when the other instances should first be asked for what they do not use.
    */
-  receive(
-    grant: { granted: Nanousd; left: Nanousd; asked: GrantSize; nowMs: number },
-    refusal: (available: Nanousd) => Refusal,
-  ): void {
+  receive(grant: Grant, refusal: (available: Nanousd) => Refusal): boolean {
     const received = grant.granted - this.#granted;
     const beyond = received - grant.asked.need;
     this.#granted = grant.granted;
@@ -112,10 +129,27 @@ export class Purse<Refusal> {
     for (;;) {
       this.#serve();
       const first = this.#waiters[0];
-      if (first === undefined || first.amount <= this.available + grant.left) return;
+      if (first === undefined || first.amount <= this.available + grant.left) return false;
+      if (first.recallsLeft > 0) return true;
       this.#waiters.shift();
       first.answer(refusal(this.available + grant.left));
     }
+  }
+
+  /** The other instances were asked for everybody who waits now; `found` tells whether they had anything. */
+  recalled(found: boolean, nowMs: number): void {
+    this.#shortUntilMs = nowMs + SHORT_MS;
+    for (const waiter of this.#waiters) waiter.recallsLeft = found ? waiter.recallsLeft - 1 : 0;
+  }
+
+  /** Takes out all that no call holds, for the way back to the prepaid account. */
+  giveBack(nowMs: number): Nanousd {
+    const amount = this.available;
+    this.#shortUntilMs = nowMs + SHORT_MS;
+    this.available = 0n;
+    this.#granted -= amount;
+    this.#lowWater = 0n;
+    return amount;
   }
 
   /** Refuses everybody who waits. */
@@ -123,10 +157,15 @@ export class Purse<Refusal> {
     for (const { answer } of this.#waiters.splice(0)) answer(refusal);
   }
 
+  /** Takes over everybody who waits for another purse of the same agent. */
+  takeOver(other: Purse<Refusal>): void {
+    this.#waiters.push(...other.#waiters.splice(0));
+  }
+
   #serve(): void {
     for (let first = this.#waiters[0]; first !== undefined && this.take(first.amount); first = this.#waiters[0]) {
       this.#waiters.shift();
-      first.answer(true);
+      first.answer(this);
     }
   }
 }

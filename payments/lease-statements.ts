@@ -1,0 +1,215 @@
+/** What leases.ts says to the database: each movement of lease money is one guarded statement that may be sent again. */
+import { v7 as uuidv7 } from 'uuid';
+import type { Sql } from '../db/connect.ts';
+import type { Nanousd } from './money.ts';
+import type { GrantSize } from './purse.ts';
+import { repeat } from './retry.ts';
+
+/** Which life of which gateway holds the leases. The database refuses money to an older life. */
+export interface Holder {
+  readonly instanceId: string;
+  readonly epoch: number;
+}
+
+/** A lease that is not renewed may be spent for this long. */
+export const LEASE_MS = 600_000;
+/** The longest call, its grace, and a margin: only then nobody can be spending from a lease that has run out. */
+const RECLAIM_AFTER_MS = 720_000;
+/** Every instance listens here; the payload is JSON: `account`, and the instance that asks. */
+export const RECALLS = 'faregate_recalls';
+/** Nobody waits for an instance that left so many recalls without an answer. */
+const RECALLS_UNANSWERED_MAX = 3;
+const LIMIT_MS = 10_000;
+const LEASES_PER_RETURN = 1_000;
+
+type Fragment = ReturnType<typeof expiry>;
+
+interface GrantRow {
+  /** Whether the holder's epoch is the instance's present one. */
+  readonly current: boolean;
+  /** False when the lease was closed meanwhile. */
+  readonly open: boolean;
+  readonly granted: Nanousd;
+  /** What is left in the prepaid account. */
+  readonly left: Nanousd;
+}
+
+/**
+ * Moves prepaid money to the lease's escrow in one guarded statement: nothing when it is less than the least that is of use,
+ * at least the need where it is there, and beyond the need at most half of the rest, in whole calls (crumbs would serve
+ * nobody), or none when the rest is a few calls. The same txn id again moves nothing.
+ * The share lock on the instance lets no grant slip past the start of the next epoch.
+ */
+export async function grant(
+  sql: Sql,
+  holder: Holder,
+  { accountId, leaseId }: { accountId: string; leaseId: string },
+  asked: GrantSize,
+  txnId: string,
+): Promise<GrantRow> {
+  const [row] = await sql<GrantRow[]>`
+    with current as (
+      select id from instance where id = ${holder.instanceId} and epoch = ${holder.epoch} for share
+    ), fence as (
+      select id from current where not exists (select from lease where id = ${leaseId} and state <> 'open')
+    ), prepaid as (
+      select a.balance from account a, fence where a.id = ${accountId} and a.kind = 'prepaid' for no key update of a
+    ), rest as (
+      select balance, balance - ${asked.need.toString()}::numeric as rest, greatest(${asked.call.toString()}::numeric, 1) as call
+      from prepaid
+    ), beyond as (
+      select balance, balance - rest as need, call,
+        case when rest < 4 * call then 0 else least(rest / 2, ${asked.extra.toString()}::numeric) end as extra
+      from rest
+    ), size as (
+      select case when balance < ${asked.least.toString()}::numeric then 0
+        else least(balance, need + extra - mod(extra, call)) end::bigint as amount
+      from beyond
+    ), fresh as (
+      insert into txn (id, kind) select ${txnId}::uuid, 'grant' from size where amount > 0
+      on conflict (id) do nothing returning id
+    ), moved as (
+      update account a set balance = a.balance - s.amount from size s
+      where a.id = ${accountId} and exists (select from fresh)
+      returning a.balance
+    ), escrow as (
+      insert into account (id, kind, owner, balance)
+      select ${leaseId}, 'escrow', ${accountId}, s.amount from size s, fresh
+      on conflict (id) do update set balance = account.balance + excluded.balance
+    ), leased as (
+      insert into lease (id, instance_id, epoch, account_id, granted, expires_at)
+      select ${leaseId}, ${holder.instanceId}, ${holder.epoch}, ${accountId}, s.amount, ${expiry(sql)} from size s, fresh
+      on conflict (id) do update set granted = lease.granted + excluded.granted, expires_at = excluded.expires_at
+      returning granted
+    ), posted as (
+      insert into entry (txn_id, account_id, amount)
+      select fresh.id, side.account_id, side.amount from fresh, size s,
+        lateral (values (${accountId}, -s.amount), (${leaseId}, s.amount)) as side (account_id, amount)
+    )
+    select exists (select from current) as current, exists (select from fence) as open,
+      coalesce((select granted from leased), (select granted from lease where id = ${leaseId}), 0) as granted,
+      coalesce((select balance from moved), (select balance from prepaid), 0) as left`;
+  if (row === undefined) throw new Error('a grant answers one row');
+  return row;
+}
+
+function expiry(sql: Sql) {
+  return sql`now() + ${LEASE_MS} * interval '1 millisecond'`;
+}
+
+/**
+ * Calls on the living epochs of other instances to give back what they do not use. Answers the leases whose answer is worth
+ * waiting for. A statement of its own: one that waited for the prepaid row would not see who took the money meanwhile.
+ */
+export async function recall(sql: Sql, holder: Holder, accountId: string): Promise<string[]> {
+  const payload = JSON.stringify({ account: accountId, asker: holder.instanceId });
+  const leases = await sql<{ id: string; unanswered: number }[]>`
+    with asked as (
+      update lease l set recalled = l.recalled + 1 from instance i, account a
+      where l.account_id = ${accountId} and l.state = 'open' and l.instance_id <> ${holder.instanceId}
+        and i.id = l.instance_id and i.epoch = l.epoch and a.id = l.id and a.balance > 0
+      returning l.id, l.recalled - l.answered as unanswered
+    )
+    select id, unanswered, pg_notify(${RECALLS}, ${payload}) from asked`;
+  return leases.filter(({ unanswered }) => unanswered <= RECALLS_UNANSWERED_MAX).map(({ id }) => id);
+}
+
+/** Whether any of the leases still owes its answer to a recall. */
+export async function unanswered(sql: Sql, leases: readonly string[]): Promise<boolean> {
+  const rows = await sql`
+    select from lease where id in ${sql(leases)} and state = 'open' and answered < recalled limit 1`;
+  return rows.length > 0;
+}
+
+/**
+ * Moves an amount from the lease's escrow back to the prepaid account and answers all recalls so far. Closes the lease when
+ * that empties it: nothing is held from it then and all of its calls are settled. The same txn id again moves nothing.
+ */
+export async function giveBack(
+  sql: Sql,
+  holder: Holder,
+  leaseId: string,
+  { txnId, amount }: { txnId: string; amount: Nanousd },
+): Promise<{ closed: boolean }> {
+  const [row] = await sql<{ closed: boolean | null }[]>`
+    with mine as (
+      select l.id, l.account_id from lease l
+      where l.id = ${leaseId} and l.state = 'open' and l.instance_id = ${holder.instanceId} and l.epoch = ${holder.epoch}
+      for no key update
+    ), locked as (
+      select a.id, a.balance from account a, mine where a.id in (mine.account_id, mine.id) order by a.id for no key update of a
+    ), fresh as (
+      insert into txn (id, kind) select ${txnId}::uuid, 'return' from mine where ${amount}::bigint > 0
+      on conflict (id) do nothing returning id
+    ), moved as (
+      select coalesce((select ${amount}::bigint from fresh), 0) as amount
+    ), given as (
+      update lease l set answered = l.recalled, granted = l.granted - m.amount,
+        state = case when e.balance = m.amount then 'closed' else 'open' end
+      from moved m, mine, locked e where l.id = mine.id and e.id = mine.id
+      returning l.state
+    ), movement as (
+      select mine.id as account_id, -m.amount as amount from mine, moved m where m.amount > 0
+      union all
+      select mine.account_id, m.amount from mine, moved m where m.amount > 0
+    ), posted as (
+      insert into entry (txn_id, account_id, amount) select fresh.id, m.account_id, m.amount from fresh, movement m
+    ), balanced as (
+      update account a set balance = a.balance + m.amount from movement m where a.id = m.account_id
+    )
+    select coalesce((select state from given), (select state from lease where id = ${leaseId})) = 'closed' as closed`;
+  return { closed: row?.closed ?? false };
+}
+
+/** Prolongs those of the holder's leases that are still open; `recalled` tells of a call that was not heard. */
+export function renew(sql: Sql, holder: Holder, leases: readonly string[]) {
+  return sql<{ id: string; recalled: boolean }[]>`
+    update lease set expires_at = ${expiry(sql)}
+    where id in ${sql(leases)} and state = 'open' and instance_id = ${holder.instanceId} and epoch = ${holder.epoch}
+    returning id, recalled > answered as recalled`;
+}
+
+/** Closes leases that ran out so long ago that nobody can be spending them, and returns what is left in them. */
+export async function reclaimLeases(sql: Sql): Promise<void> {
+  const due = sql`expires_at < now() - ${RECLAIM_AFTER_MS} * interval '1 millisecond'`;
+  await returnAll(sql, due);
+}
+
+/**
+ * Closes all leases of an instance's epochs before this one and returns what is left in them. To be called when all calls
+ * of those epochs are settled.
+ */
+export async function returnLeases(sql: Sql, instanceId: string, beforeEpoch: number): Promise<void> {
+  await returnAll(sql, sql`instance_id = ${instanceId} and epoch < ${beforeEpoch}`);
+}
+
+async function returnAll(sql: Sql, due: Fragment): Promise<void> {
+  let closed: number;
+  do {
+    const [row] = await repeat(() => returnStatement(sql, due), LIMIT_MS);
+    closed = row?.closed ?? 0;
+  } while (closed > 0);
+}
+
+function returnStatement(sql: Sql, due: Fragment) {
+  return sql<{ closed: number }[]>`
+    with due as (
+      select l.id, l.account_id, a.balance from lease l join account a on a.id = l.id
+      where ${due} and l.state = 'open' order by l.id limit ${LEASES_PER_RETURN} for no key update
+    ), closed as (
+      update lease l set state = 'closed', granted = l.granted - due.balance from due where l.id = due.id
+    ), residue as (
+      select id, account_id, balance from due where balance > 0
+    ), movement as (
+      select id as account_id, -balance as amount from residue
+      union all
+      select account_id, sum(balance)::bigint from residue group by account_id
+    ), fresh as (
+      insert into txn (id, kind) select ${uuidv7()}::uuid, 'return' where exists (select from residue) returning id
+    ), posted as (
+      insert into entry (txn_id, account_id, amount) select fresh.id, m.account_id, m.amount from fresh, movement m
+    ), moved as (
+      update account a set balance = a.balance + m.amount from movement m where a.id = m.account_id
+    )
+    select count(*)::int as closed from due`;
+}
