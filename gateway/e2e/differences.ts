@@ -53,11 +53,7 @@ const salted = refused('cache_salt', 'the gateway salts the cache, per tenant');
 const endless = refused('ignore_eos', 'a model ends its own answers');
 const nameless = refused('model', 'a price needs a model');
 const notJson: OwnAnswer = { status: 415, code: 'unsupported_media_type', why: 'vLLM says 400' };
-const wrongKind: OwnAnswer = {
-  status: 400,
-  code: 'invalid_request',
-  why: 'no worker is asked for what its model does not do',
-};
+const wrongKind = refused('model', 'no worker is asked for what its model does not do');
 
 /** Cases that the gateway answers itself, and otherwise than vLLM does. */
 export const ownAnswers: Readonly<Record<string, OwnAnswer>> = {
@@ -85,7 +81,6 @@ export const ownAnswers: Readonly<Record<string, OwnAnswer>> = {
     code: 'invalid_json',
     why: 'NaN is not JSON; vLLM reads it and finds the temperature odd',
   },
-  'error-max-tokens-huge': refused('max_tokens', 'no such amount need be held'),
   'error-top-logprobs-100': refused('top_logprobs', 'vLLM names another field, `logprobs`'),
   'completion-echo-only': refused('max_tokens', 'no call without an answer'),
   'embeddings-on-a-chat-model': wrongKind,
