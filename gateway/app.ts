@@ -4,7 +4,7 @@ import { cors } from 'hono/cors';
 import { adminRoutes } from './admin-routes.ts';
 import { agentRoutes } from './agent-routes.ts';
 import { inferencePaths, serveCall } from './completions.ts';
-import { type ApiError, apiError, errorBody, errorHeaders } from './errors.ts';
+import { type ApiError, apiError, errorResponse } from './errors.ts';
 import type { Exchange } from './exchange.ts';
 import { healthRoutes } from './health-routes.ts';
 import { operatorRoutes } from './operator-routes.ts';
@@ -39,16 +39,9 @@ export function createApp(gateway: Gateway, transport: Transport): Hono {
   app.route('/', adminRoutes(gateway));
   app.route('/', healthRoutes(gateway));
 
-  app.notFound((context) => answerError(missing(app, context)));
-  app.onError((error) => answerError(asApiError(gateway, error)));
+  app.notFound((context) => errorResponse(missing(app, context)));
+  app.onError((error) => errorResponse(asApiError(gateway, error)));
   return app;
-}
-
-function answerError(error: ApiError): Response {
-  return new Response(errorBody(error), {
-    status: error.status,
-    headers: { 'content-type': 'application/json', ...errorHeaders(error) },
-  });
 }
 
 /** 405 where the path exists for another method, otherwise 404. */

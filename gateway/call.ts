@@ -20,10 +20,14 @@ export class Call {
   readonly id = uuidv7();
   readonly endpoint: RequestKind;
   readonly startedMs: number;
-  /** Ends the call from outside: the caller left, its time is over, the gateway drains. */
-  readonly control: AbortController;
   readonly #gateway: Gateway;
-  #admitted: { principal: Principal; request: InferenceRequest; price: Price; meter: Meter } | null = null;
+  #admitted: {
+    principal: Principal;
+    request: InferenceRequest;
+    price: Price;
+    meter: Meter;
+    control: AbortController;
+  } | null = null;
   #hold: Hold | null = null;
   #clampedMaxTokens: number | null = null;
   #attempt: AttemptInfo | null = null;
@@ -34,10 +38,9 @@ export class Call {
   #chargedNanousd: bigint | null = null;
   rateLimitHeaders: Readonly<Record<string, string>> = {};
 
-  constructor(gateway: Gateway, endpoint: RequestKind, control: AbortController) {
+  constructor(gateway: Gateway, endpoint: RequestKind) {
     this.#gateway = gateway;
     this.endpoint = endpoint;
-    this.control = control;
     this.startedMs = gateway.platform.now();
   }
 
@@ -59,6 +62,11 @@ export class Call {
 
   get meter(): Meter {
     return this.#known.meter;
+  }
+
+  /** Ends the call from outside: the caller left, its time is over, the gateway drains. */
+  get control(): AbortController {
+    return this.#known.control;
   }
 
   get attempt(): AttemptInfo | null {
@@ -110,9 +118,9 @@ export class Call {
     return this.#admitted;
   }
 
-  begin(principal: Principal, request: InferenceRequest, price: Price): void {
+  begin(principal: Principal, request: InferenceRequest, price: Price, control: AbortController): void {
     const estimate = this.#gateway.promptRatios.estimate(request.model, request.promptBytes);
-    this.#admitted = { principal, request, price, meter: new Meter(request.promptTokensMax, estimate) };
+    this.#admitted = { principal, request, price, meter: new Meter(request.promptTokensMax, estimate), control };
   }
 
   /** The money is held, and the journal knows of the call before any worker does. */

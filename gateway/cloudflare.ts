@@ -18,6 +18,7 @@ import { OperatorShares } from './operator-shares.ts';
 import { fetchOutbound } from './outbound-fetch.ts';
 import type { Gateway, Log, Platform } from './platform.ts';
 import { RateLimiter } from './ratelimit.ts';
+import { Replays } from './replays.ts';
 import { loadSecrets } from './secrets.ts';
 import { PromptRatios } from './usage.ts';
 
@@ -86,6 +87,8 @@ async function serveOne(
       router: { fleet, outbound: fetchOutbound, log: consoleLog },
       registry: new Registry(sql),
       rateLimiter: new RateLimiter(now),
+      // What is built per request has nothing to replay.
+      replays: new Replays({ ...config.limits, replayBytes: 0 }, now),
       metrics: noMetrics,
       promptRatios: new PromptRatios(),
       operatorShares: new OperatorShares(database),

@@ -4,7 +4,7 @@ import { affordableCompletionTokens } from '../payments/prices.ts';
 import { type Dispatched, dispatch } from '../router/dispatch.ts';
 import { Call } from './call.ts';
 import { type ApiError, apiError, errorBody, errorHeaders } from './errors.ts';
-import { DeadlineExceeded, Draining, type Exchange } from './exchange.ts';
+import { DeadlineExceeded, Draining, type Exchange, type Responder } from './exchange.ts';
 import type { Gateway } from './platform.ts';
 import { deliverWhole, relayStream, StreamHead } from './relay.ts';
 import { parseInference } from './request.ts';
@@ -20,26 +20,32 @@ export const inferencePaths = {
 
 /** Answers one inference call. Never throws: whatever goes wrong reaches the caller in OpenAI's shape. */
 export async function serveCall(gateway: Gateway, exchange: Exchange, kind: RequestKind): Promise<void> {
-  const call = new Call(gateway, kind, exchange.control);
+  const call = new Call(gateway, kind);
+  let answer: Responder = exchange;
   try {
     if (!gateway.accepting)
       throw apiError('overloaded', 'This gateway is shutting down: ask again.', { retryAfterMs: 1_000 });
     const principal = await gateway.keyring.authenticate(exchange.header('authorization'), 'agent');
     requireJson(exchange);
-    const request = parseInference(kind, await exchange.body(), gateway.platform.config.limits);
+    const body = await exchange.body();
+    const joined = gateway.replays.join(exchange, { keyId: principal.keyId, path: inferencePaths[kind], body });
+    if (joined === null) return;
+    answer = joined;
+    const request = parseInference(kind, body, gateway.platform.config.limits);
     const price = priceOf(gateway, request.model);
     const maxTokens = maxTokensOf(gateway, request);
-    call.begin(principal, request, price);
-    await withinLimits(gateway, call, () => servePaid(gateway, exchange, call, maxTokens));
+    call.begin(principal, request, price, joined.control);
+    await withinLimits(gateway, call, () => servePaid(gateway, joined, call, maxTokens));
   } catch (error) {
     const refusal = asApiError(gateway, error);
     gateway.metrics.refused(refusal.code);
-    refuse(exchange, call, refusal);
+    gateway.replays.refuse(answer);
+    refuse(answer, call, refusal);
   }
 }
 
 /** From the hold to the receipt. */
-async function servePaid(gateway: Gateway, exchange: Exchange, call: Call, wantedTokens: number): Promise<void> {
+async function servePaid(gateway: Gateway, exchange: Responder, call: Call, wantedTokens: number): Promise<void> {
   const { hold, maxTokens } = await holdWorstCase(gateway, call, wantedTokens);
   call.held(hold, maxTokens);
   gateway.openCalls.set(call.id, call);
@@ -60,7 +66,7 @@ async function servePaid(gateway: Gateway, exchange: Exchange, call: Call, wante
   }
 }
 
-async function deliver(exchange: Exchange, call: Call, answer: Dispatched): Promise<void> {
+async function deliver(exchange: Responder, call: Call, answer: Dispatched): Promise<void> {
   switch (answer.kind) {
     case 'stream':
       await call.dispatched(answer.attempt);
@@ -84,7 +90,7 @@ async function deliver(exchange: Exchange, call: Call, answer: Dispatched): Prom
 
 /** A caller who leaves after dispatch pays its prompt; a call that the gateway itself ends before any content is free. */
 async function closeAborted(
-  exchange: Exchange,
+  exchange: Responder,
   call: Call,
   answer: Extract<Dispatched, { kind: 'aborted' }>,
 ): Promise<void> {
@@ -96,7 +102,8 @@ async function closeAborted(
       : apiError('deadline_exceeded', `No answer came within ${call.limits.totalMs} ms. Nothing was charged.`);
   }
   if (answer.attempt !== null) await call.dispatched(answer.attempt);
-  await call.close('aborted', { billable: answer.dispatched });
+  const again = await exchange.askedAgain?.();
+  await call.close('aborted', { billable: answer.dispatched && again !== true });
 }
 
 /** Holds the most that the call can cost. Without an explicit `max_tokens` the output is cut to what is affordable. */
@@ -136,7 +143,7 @@ async function holdWorstCase(
   }
 }
 
-function dispatchRequest(gateway: Gateway, exchange: Exchange, call: Call, maxTokens: number) {
+function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxTokens: number) {
   const { request, limits } = call;
   return {
     need: {
@@ -218,7 +225,7 @@ function failure(answer: Extract<Dispatched, { kind: 'failed' }>): ApiError {
 }
 
 /** Tells the caller, with a status while that is still possible, otherwise inside the stream. */
-function refuse(exchange: Exchange, call: Call, error: ApiError): void {
+function refuse(exchange: Responder, call: Call, error: ApiError): void {
   if (exchange.headSent) {
     exchange.end(`data: ${errorBody(error)}\n\ndata: [DONE]\n\n`);
     return;

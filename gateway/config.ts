@@ -19,6 +19,13 @@ export const limits = {
   keepAliveMs: 10_000,
   drainMs: 30_000,
   attempts: 3,
+  /** How long, and in how much memory, answers are kept for callers who ask the same again. */
+  replayMs: 600_000,
+  replayBytes: 64 * 1024 * 1024,
+  /** A call that a stock client dropped before its answer began waits this long for the client's retry. */
+  rejoinMs: 2_000,
+  /** Of a stream that was cut off within this much, the client may have seen nothing. */
+  lostHeadBytes: 8 * 1024,
   requestsPerMinute: 6_000,
   tokensPerMinute: 10_000_000,
   openStreams: 256,

@@ -99,3 +99,11 @@ export function errorHeaders(error: ApiError): Record<string, string> {
   }
   return headers;
 }
+
+/** The whole answer that an error is. */
+export function errorResponse(error: ApiError): Response {
+  return new Response(errorBody(error), {
+    status: error.status,
+    headers: { 'content-type': 'application/json', ...errorHeaders(error) },
+  });
+}

@@ -1,11 +1,5 @@
-/**
- * One call's transport as completions.ts sees it. On Node it is the raw request and response that Hono hands over
- * (measured at 1.04 times a bare pass-through, where Request and Response objects cost 4.8), on Workers a stream.
- */
-export interface Exchange {
-  header(name: string): string | undefined;
-  /** The whole body. Throws `body_too_large` or `request_timeout`. */
-  body(): Promise<Uint8Array>;
+/** Where the answer to one request goes. */
+export interface Responder {
   /** Aborted with `CallerLeft` when the caller goes before the end of the answer; whoever ends the call may abort it too. */
   readonly control: AbortController;
   /** True once `head` was called: from then on an error can only travel in the stream. */
@@ -15,6 +9,18 @@ export interface Exchange {
   write(bytes: Uint8Array | string): boolean;
   onDrain(listener: () => void): void;
   end(bytes?: Uint8Array | string): void;
+  /** Whether the caller who left has asked the same again, so that another call is charged in place of this one. Absent: no. */
+  askedAgain?(): Promise<boolean>;
+}
+
+/**
+ * One call's transport as completions.ts sees it. On Node it is the raw request and response that Hono hands over
+ * (measured at 1.04 times a bare pass-through, where Request and Response objects cost 4.8), on Workers a stream.
+ */
+export interface Exchange extends Responder {
+  header(name: string): string | undefined;
+  /** The whole body. Throws `body_too_large` or `request_timeout`. */
+  body(): Promise<Uint8Array>;
 }
 
 /** Why a call ends before its answer does. */

@@ -30,6 +30,8 @@ export function llmsText(url: string, prices: readonly Price[]): string {
 ## Errors
 Every error is {"error":{"message","type","param","code"}}; the message says what to do next.
 - 402 insufficient_balance: top up, or ask for fewer max_tokens
+- Lost an answer? Send \`Idempotency-Key\` with every POST and repeat it: same answer, charged once, for 10 minutes
+- 409 request_in_progress: the first request with this key still runs; wait retry-after-ms
 - 429 rate_limited, 503 overloaded / no_worker / ledger_unavailable: wait retry-after-ms, then repeat
 - 502 worker_failed: nothing was charged unless content was delivered; repeat
 - 400 invalid_request: mend the field named in param; 404 model_not_found: see /v1/models

@@ -26,6 +26,7 @@ import { OperatorShares } from './operator-shares.ts';
 import { createOutbound } from './outbound-node.ts';
 import type { Gateway, Log, Platform } from './platform.ts';
 import { RateLimiter } from './ratelimit.ts';
+import { Replays } from './replays.ts';
 import { loadSecrets } from './secrets.ts';
 import { PromptRatios } from './usage.ts';
 
@@ -133,6 +134,7 @@ async function assemble(
     router: fleet.router,
     registry: fleet.registry,
     rateLimiter: new RateLimiter(platform.now),
+    replays: new Replays(config.limits, platform.now),
     metrics: createMetrics(),
     promptRatios: new PromptRatios(),
     operatorShares: new OperatorShares(database),

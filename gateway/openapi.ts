@@ -50,7 +50,7 @@ function openApiPath(path: string): string {
 
 function operation(route: RouteDescription): object {
   const { body, security, summary, example } = route;
-  const parameters = [...pathParameters(route), ...queryParameters(route)];
+  const parameters = [...pathParameters(route), ...queryParameters(route), ...headerParameters(route)];
   return {
     operationId: operationId(route),
     summary,
@@ -100,6 +100,12 @@ function queryParameters({ query, example }: RouteDescription): object[] {
     schema: jsonSchema(schema, 'input'),
     ...(example.query?.[name] === undefined ? {} : { example: example.query[name] }),
   }));
+}
+
+function headerParameters({ method }: RouteDescription): object[] {
+  if (method !== 'post') return [];
+  const description = 'Sent again, it is given the first answer, and nothing is done or charged twice.';
+  return [{ name: 'Idempotency-Key', in: 'header', required: false, description, schema: { type: 'string' } }];
 }
 
 /** Such as `get_v1_calls_id_receipt`. */

@@ -9,6 +9,7 @@ import type { Config } from './config.ts';
 import type { Metrics } from './metrics.ts';
 import type { OperatorShares } from './operator-shares.ts';
 import type { RateLimiter } from './ratelimit.ts';
+import type { Replays } from './replays.ts';
 import type { PromptRatios } from './usage.ts';
 
 /** Structured logging as pino does it; never a prompt, never a secret. */
@@ -41,6 +42,7 @@ export interface Gateway {
   readonly router: Router;
   readonly registry: Registry;
   readonly rateLimiter: RateLimiter;
+  readonly replays: Replays;
   readonly metrics: Metrics;
   readonly promptRatios: PromptRatios;
   /** Calls that hold money now, by id. */

@@ -7,7 +7,7 @@ import type { Dispatched } from '../router/dispatch.ts';
 import type { StreamOutcome } from '../router/stream.ts';
 import type { Call } from './call.ts';
 import { type ApiError, apiError, errorBody } from './errors.ts';
-import { DeadlineExceeded, Draining, type Exchange } from './exchange.ts';
+import { DeadlineExceeded, Draining, type Responder } from './exchange.ts';
 import { withCharge, withoutUsage } from './usage-bytes.ts';
 
 const streamHeaders = {
@@ -18,11 +18,11 @@ const streamHeaders = {
 
 /** The head of a stream: it leaves with the first content, or after a while of waiting with a comment line. */
 export class StreamHead {
-  readonly #exchange: Exchange;
+  readonly #exchange: Responder;
   readonly #call: Call;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(exchange: Exchange, call: Call) {
+  constructor(exchange: Responder, call: Call) {
     this.#exchange = exchange;
     this.#call = call;
     if (call.request.stream) this.#wait(call.limits.headWaitMs);
@@ -41,13 +41,13 @@ export class StreamHead {
   }
 }
 
-function sendStreamHead(exchange: Exchange, call: Call): void {
+function sendStreamHead(exchange: Responder, call: Call): void {
   if (!exchange.headSent) exchange.head(200, { ...streamHeaders, ...call.headers() });
 }
 
 /** A whole answer: charged first, because its price is inside it. */
 export async function deliverWhole(
-  exchange: Exchange,
+  exchange: Responder,
   call: Call,
   whole: Extract<Dispatched, { kind: 'whole' }>,
 ): Promise<void> {
@@ -64,7 +64,7 @@ export async function deliverWhole(
 
 /** The rest of a stream whose first content has come. Resolves when its last byte was handed over and the call is closed. */
 export function relayStream(
-  exchange: Exchange,
+  exchange: Responder,
   call: Call,
   stream: Extract<Dispatched, { kind: 'stream' }>,
 ): Promise<void> {
@@ -76,7 +76,7 @@ export function relayStream(
 }
 
 class StreamRelay {
-  readonly #exchange: Exchange;
+  readonly #exchange: Responder;
   readonly #call: Call;
   readonly #stream: Extract<Dispatched, { kind: 'stream' }>;
   readonly #pieces: Uint8Array[] = [];
@@ -84,7 +84,7 @@ class StreamRelay {
   #doneBytes: Uint8Array | null = null;
   #keepAlive: ReturnType<typeof setTimeout>;
 
-  constructor(exchange: Exchange, call: Call, stream: Extract<Dispatched, { kind: 'stream' }>) {
+  constructor(exchange: Responder, call: Call, stream: Extract<Dispatched, { kind: 'stream' }>) {
     this.#exchange = exchange;
     this.#call = call;
     this.#stream = stream;
@@ -106,8 +106,12 @@ class StreamRelay {
       return;
     }
     const error = outcome.kind === 'broken' ? brokenStream() : endedByUs(outcome.reason);
-    await this.#call.close(error === null ? 'aborted' : 'failed', { billable: true });
-    if (error !== null) this.#exchange.end(`data: ${errorBody(error)}\n\ndata: [DONE]\n\n`);
+    if (error === null) {
+      const again = await this.#exchange.askedAgain?.();
+      return this.#call.close('aborted', { billable: again !== true });
+    }
+    await this.#call.close('failed', { billable: true });
+    this.#exchange.end(`data: ${errorBody(error)}\n\ndata: [DONE]\n\n`);
   }
 
   #pass(events: readonly StreamEvent[]): void {

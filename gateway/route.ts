@@ -9,6 +9,7 @@ import type { Principal, PrincipalKind } from './auth.ts';
 import { apiError } from './errors.ts';
 import type { Gateway } from './platform.ts';
 import { readBody, readJson } from './route-body.ts';
+import { respondOnce } from './route-once.ts';
 
 export interface RouteDescription {
   readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete';
@@ -93,9 +94,14 @@ export function defineRoute<
       bytes,
       publicUrl: publicUrl(gateway, context),
     };
-    const answer = await withDeadline(Promise.resolve(spec.handler(request)), HANDLER_WAIT_MS).catch(unlessTransient);
-    // Answers hold balances and new keys: no cache may keep them.
-    return context.json(answer, 200, { 'cache-control': 'no-store' });
+    const respond = async () => {
+      const answer = await withDeadline(Promise.resolve(spec.handler(request)), HANDLER_WAIT_MS).catch(unlessTransient);
+      // Answers hold balances and new keys: no cache may keep them.
+      return context.json(answer, 200, { 'cache-control': 'no-store' });
+    };
+    if (spec.method !== 'post') return respond();
+    const { path, raw } = context.req;
+    return respondOnce(gateway, raw, { keyId: principal.keyId, path, body: bytes }, respond);
   };
   return { ...spec, serve };
 }

@@ -1,0 +1,216 @@
+/**
+ * One request, one call, however often its caller asks. A caller names a request by `Idempotency-Key`; the stock OpenAI clients name
+ * none but say by `X-Stainless-Retry-Count` that they ask again. Either way a copy is given the answer of the first, as it is made
+ * or after it ended, and the first alone is charged.
+ */
+import { createHash } from 'node:crypto';
+import type { Limits } from './config.ts';
+import { type ApiError, apiError } from './errors.ts';
+import type { Exchange, Responder } from './exchange.ts';
+import { type Entry, type Keeper, Recording } from './recording.ts';
+
+type ReplayLimits = Pick<Limits, 'replayMs' | 'replayBytes' | 'rejoinMs' | 'lostHeadBytes' | 'attempts'>;
+
+/** What makes two requests the same. */
+export interface Asked {
+  /** Copies of one caller never meet those of another. */
+  readonly keyId: string;
+  readonly path: string;
+  readonly body: Uint8Array;
+}
+
+/** Counted for each recording beside its bytes. */
+const ENTRY_BYTES = 1_024;
+const KEY_LENGTH_MAX = 255;
+const IN_PROGRESS_RETRY_MS = 500;
+const SWEEPS_PER_LIFE = 10;
+
+/** The answers of one gateway process that may be asked for again, in bounded memory and for a bounded time. */
+export class Replays implements Keeper {
+  readonly #limits: ReplayLimits;
+  readonly #now: () => number;
+  readonly #keyed = new Map<string, Recording>();
+  /** In one place there can be several: two clients with one key may ask the same at once. */
+  readonly #unkeyed = new Map<string, Set<Recording>>();
+  /** Those that ended, oldest first. Where memory is short, answers without a key go first. */
+  readonly #ended = { unkeyed: new Set<Recording>(), keyed: new Set<Recording>() };
+  #bytes = 0;
+  #sweeping = false;
+
+  /** `now` is monotonic milliseconds. */
+  constructor(limits: ReplayLimits, now: () => number) {
+    this.#limits = limits;
+    this.#now = now;
+  }
+
+  /** Memory in use, never above the limit. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * Where to write the answer to a request, or null when the answer of an earlier one is on its way to this caller too.
+   * Throws `idempotency_mismatch`, `request_in_progress` and `invalid_request`.
+   */
+  join(exchange: Exchange, asked: Asked): Responder | null {
+    const key = exchange.header('idempotency-key');
+    if (key !== undefined) return this.#joinKeyed(exchange, key, asked);
+    const retries = exchange.header('x-stainless-retry-count');
+    return retries === undefined ? exchange : this.#joinRetry(exchange, retryCount(retries), asked);
+  }
+
+  /** Says that the answer to come is a refusal and nothing was charged: whoever asks again is served anew. */
+  refuse(answer: Responder): void {
+    if (answer instanceof Recording) answer.refuse();
+  }
+
+  grant({ entry }: Recording, bytes: number): boolean {
+    if (!this.#makeRoom(bytes)) return false;
+    this.#bytes += bytes;
+    entry.bytes += bytes;
+    return true;
+  }
+
+  tooLong(recording: Recording): void {
+    // A key stays taken until its call has ended.
+    if (recording.entry.keyed) this.#empty(recording, ENTRY_BYTES);
+    else this.forget(recording);
+  }
+
+  ended(recording: Recording): void {
+    const { entry, state } = recording;
+    if (state === 'refused') {
+      if (entry.keyed) {
+        this.forget(recording);
+        return;
+      }
+      // That it was refused is all that its retry needs to know.
+      this.#empty(recording, ENTRY_BYTES);
+    }
+    entry.endedAtMs = this.#now();
+    (entry.keyed ? this.#ended.keyed : this.#ended.unkeyed).add(recording);
+    if (!this.#sweeping) this.#sweepLater();
+  }
+
+  forget(recording: Recording): void {
+    const { place } = recording.entry;
+    this.#empty(recording, 0);
+    this.#ended.keyed.delete(recording);
+    this.#ended.unkeyed.delete(recording);
+    if (this.#keyed.get(place) === recording) this.#keyed.delete(place);
+    const alike = this.#unkeyed.get(place);
+    if (alike?.delete(recording) && alike.size === 0) this.#unkeyed.delete(place);
+  }
+
+  #joinKeyed(exchange: Exchange, key: string, asked: Asked): Responder | null {
+    if (key.length === 0 || key.length > KEY_LENGTH_MAX) throw badKey();
+    const place = `${asked.keyId} ${key}`;
+    const fingerprint = fingerprintOf(asked);
+    const first = this.#keyed.get(place);
+    if (first === undefined) return this.#begin(exchange, { place, keyed: true, fingerprint, retries: 0 });
+    if (first.entry.fingerprint !== fingerprint) throw mismatch();
+    // A stream that has begun can be joined; what has no head yet may be long in coming, unless nobody waits for it any more.
+    const joinable = first.replayable && (first.state === 'ended' || first.headSent || first.unattended);
+    if (!joinable) throw inProgress();
+    first.attach(exchange);
+    return null;
+  }
+
+  #joinRetry(exchange: Exchange, retries: number, asked: Asked): Responder | null {
+    const place = fingerprintOf(asked);
+    const first = retries === 0 ? undefined : this.#repeated(place, retries);
+    if (first?.state === 'running' || first?.state === 'ended') {
+      first.entry.retries = retries;
+      first.attach(exchange);
+      return null;
+    }
+    if (first?.state === 'lost') first.replace();
+    if (first !== undefined) this.forget(first);
+    return this.#begin(exchange, { place, keyed: false, fingerprint: place, retries });
+  }
+
+  /** What a retry repeats: rather a call whose caller left than one that was refused, and rather that than one that was answered. */
+  #repeated(place: string, retries: number): Recording | undefined {
+    const earlier = [...(this.#unkeyed.get(place) ?? [])].filter(({ entry, state }) => {
+      // Each lost head costs its worker a prompt for nothing: not without end.
+      return entry.retries < retries && (state !== 'lost' || retries < this.#limits.attempts);
+    });
+    const left = earlier.find(({ state, unattended }) => state !== 'refused' && unattended);
+    return left ?? earlier.find(({ state }) => state === 'refused') ?? earlier[0];
+  }
+
+  /** A new recording, or the exchange itself where there is no memory for one. */
+  #begin(exchange: Exchange, known: Pick<Entry, 'place' | 'keyed' | 'fingerprint' | 'retries'>): Responder {
+    if (!this.#makeRoom(ENTRY_BYTES)) return exchange;
+    this.#bytes += ENTRY_BYTES;
+    const recording = new Recording(this, this.#limits, { ...known, bytes: ENTRY_BYTES, endedAtMs: 0 });
+    if (known.keyed) this.#keyed.set(known.place, recording);
+    else this.#unkeyed.set(known.place, (this.#unkeyed.get(known.place) ?? new Set()).add(recording));
+    recording.begin(exchange);
+    return recording;
+  }
+
+  #empty(recording: Recording, leftBytes: number): void {
+    recording.discard();
+    this.#bytes -= recording.entry.bytes - leftBytes;
+    recording.entry.bytes = leftBytes;
+  }
+
+  #makeRoom(bytes: number): boolean {
+    for (const ended of [this.#ended.unkeyed, this.#ended.keyed]) {
+      for (const oldest of ended) {
+        if (this.#bytes + bytes <= this.#limits.replayBytes) return true;
+        this.forget(oldest);
+      }
+    }
+    return this.#bytes + bytes <= this.#limits.replayBytes;
+  }
+
+  #sweepLater(): void {
+    this.#sweeping = true;
+    setTimeout(() => this.#sweep(), this.#limits.replayMs / SWEEPS_PER_LIFE).unref();
+  }
+
+  /** Forgets what is too old, and goes on until nothing is left. */
+  #sweep(): void {
+    this.#sweeping = false;
+    const oldestMs = this.#now() - this.#limits.replayMs;
+    for (const ended of [this.#ended.unkeyed, this.#ended.keyed]) {
+      for (const recording of ended) {
+        if (recording.entry.endedAtMs > oldestMs) break;
+        this.forget(recording);
+      }
+      if (ended.size > 0 && !this.#sweeping) this.#sweepLater();
+    }
+  }
+}
+
+function fingerprintOf({ keyId, path, body }: Asked): string {
+  return createHash('sha256').update(`${keyId}\n${path}\n`).update(body).digest('base64');
+}
+
+function retryCount(header: string): number {
+  return /^\d{1,4}$/.test(header) ? Number(header) : 0;
+}
+
+function badKey(): ApiError {
+  return apiError('invalid_request', `An Idempotency-Key has 1 to ${KEY_LENGTH_MAX} characters.`, {
+    param: 'idempotency-key',
+  });
+}
+
+function mismatch(): ApiError {
+  return apiError('idempotency_mismatch', 'This Idempotency-Key was used for another request: choose a new one.', {
+    param: 'idempotency-key',
+  });
+}
+
+function inProgress(): ApiError {
+  return apiError(
+    'request_in_progress',
+    'The request with this Idempotency-Key still runs: ask again for its answer.',
+    {
+      retryAfterMs: IN_PROGRESS_RETRY_MS,
+    },
+  );
+}
