@@ -47,3 +47,15 @@ full join (
   group by e.account_id
 ) s on s.operator_id = c.operator_id
 where coalesce(c.earned, 0) <> coalesce(s.earned, 0);
+
+-- check: no call is refunded above its charge
+select r.call_id::text as subject, sum(r.nanousd) || ' of ' || coalesce(max(c.charged_nanousd), 0) as detail
+from refund r left join call c on c.id = r.call_id
+group by r.call_id having sum(r.nanousd) > coalesce(max(c.charged_nanousd), 0);
+
+-- check: refunds are what their transfers moved
+select t.id::text as subject, coalesce(max(r.nanousd), 0) || ' is not ' || sum(e.amount) filter (where a.kind = 'prepaid') as detail
+from txn t join entry e on e.txn_id = t.id join account a on a.id = e.account_id left join refund r on r.txn_id = t.id
+where t.kind = 'refund' group by t.id
+having coalesce(max(r.nanousd), 0) <> sum(e.amount) filter (where a.kind = 'prepaid')
+  or coalesce(max(r.operator_nanousd), 0) <> coalesce(-sum(e.amount) filter (where a.kind = 'earnings'), 0);

@@ -1,7 +1,10 @@
 /** One client for the embedded Postgres and for DATABASE_URL, on Node and on Workers. */
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
-import * as schema from './schema.ts';
+import * as ledger from './schema.ts';
+import * as keys from './schema-keys.ts';
+
+const schema = { ...ledger, ...keys };
 
 /** postgres.js with `bigint` columns as `bigint`. */
 export type Sql = postgres.Sql<{ bigint: bigint }>;

@@ -13,9 +13,7 @@ import {
   unique,
   uuid,
 } from 'drizzle-orm/pg-core';
-import { nanousd } from './columns.ts';
-
-const createdAt = () => timestamp('created_at', { withTimezone: true }).notNull().defaultNow();
+import { createdAt, nanousd } from './columns.ts';
 
 /**
  * A balance of the double-entry ledger. An agent's prepaid account has the id `acct_…`, an operator's earnings the id
@@ -138,29 +136,6 @@ export const agent = pgTable('agent', {
   createdAt: createdAt(),
 });
 
-/** Keys of agents and operators: only their HMAC is here. */
-export const apiKey = pgTable(
-  'api_key',
-  {
-    id: text('id').primaryKey(),
-    hash: text('hash').notNull().unique(),
-    hint: text('hint').notNull(),
-    kind: text('kind').notNull(),
-    ownerId: text('owner_id').notNull(),
-    name: text('name'),
-    requestsPerMinute: integer('requests_per_minute'),
-    tokensPerMinute: integer('tokens_per_minute'),
-    openStreams: integer('open_streams'),
-    createdAt: createdAt(),
-    revokedAt: timestamp('revoked_at', { withTimezone: true }),
-  },
-  (t) => [
-    index('api_key_owner').on(t.ownerId),
-    index('api_key_revoked').on(t.revokedAt).where(sql`${t.revokedAt} is not null`),
-    check('api_key_kind_known', sql`${t.kind} in ('live', 'test', 'operator')`),
-  ],
-);
-
 /** One state of a model's price: nano-USD per million tokens and per millisecond. Never changed, only followed by the next. */
 export const priceVersion = pgTable(
   'price_version',
@@ -258,6 +233,8 @@ export const call = pgTable(
     ttftMs: integer('ttft_ms'),
     billedMs: integer('billed_ms').notNull(),
     totalMs: integer('total_ms').notNull(),
+    /** The time of the txn that charged it. */
+    settledAt: timestamp('settled_at', { withTimezone: true }).notNull().defaultNow(),
   },
   (t) => [
     index('call_account').on(t.accountId, t.id),
@@ -267,15 +244,22 @@ export const call = pgTable(
   ],
 );
 
-/** Secrets that every gateway of one database shares: the key pepper and the cache-salt key. */
-export const secret = pgTable('secret', {
-  name: text('name').primaryKey(),
-  value: text('value').notNull(),
-});
-
-/** Receipt-signing keys (JWK). The newest signs; all stay published, so that old receipts verify. */
-export const signingKey = pgTable('signing_key', {
-  kid: text('kid').primaryKey(),
-  privateJwk: jsonb('private_jwk').notNull(),
-  createdAt: createdAt(),
-});
+/** Money given back for a call: why, and under which reference. Its txn is of the kind `refund`. Append-only by trigger. */
+export const refund = pgTable(
+  'refund',
+  {
+    txnId: uuid('txn_id')
+      .primaryKey()
+      .references(() => txn.id),
+    callId: uuid('call_id').notNull(),
+    nanousd: nanousd('nanousd').notNull(),
+    /** What of it came out of the operator's earnings; the host gave the rest. */
+    operatorNanousd: nanousd('operator_nanousd').notNull(),
+    reason: text('reason').notNull(),
+    reference: text('reference').notNull(),
+  },
+  (t) => [
+    unique('refund_reference_once').on(t.callId, t.reference),
+    check('refund_share_within_refund', sql`${t.nanousd} > 0 and ${t.operatorNanousd} between 0 and ${t.nanousd}`),
+  ],
+);

@@ -47,6 +47,22 @@ export const adminCommands: readonly AdminCommand[] = [
     show: lines,
   },
   {
+    words: 'refund',
+    about: 'give back what a call cost, or a part; the same reference again changes nothing',
+    options: [
+      text('call', 'the id of the call'),
+      integer('nanousd', 'how much'),
+      text('reason', 'why'),
+      text('reference', 'what it is for, once each'),
+    ],
+    request: ({ call, nanousd, reason, reference }) => ({
+      method: 'POST',
+      path: `/calls/${segment(call)}/refunds`,
+      body: { nanousd, reason, reference },
+    }),
+    show: lines,
+  },
+  {
     words: 'key create',
     about: 'create a key of an agent; it is shown this once',
     options: [text('account', 'acct_…'), optional(text('name', 'where it is used'))],

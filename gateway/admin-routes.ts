@@ -10,6 +10,7 @@ import { type ApiError, apiError } from './errors.ts';
 import { createKey, revokeKey } from './key-store.ts';
 import { workerPage } from './operator-routes.ts';
 import type { Gateway } from './platform.ts';
+import { refundRoute } from './refund-route.ts';
 import { defineRoute, mount, type Route } from './route.ts';
 import { amount, deleted, deletion, label, listOf, modelName, money, page } from './route-schemas.ts';
 import { workerExample, workerSchema } from './worker-view.ts';
@@ -194,6 +195,7 @@ const checkBooks = defineRoute({
 export const adminRouteList: readonly Route[] = [
   createAccount,
   creditAccount,
+  refundRoute,
   createAccountKey,
   deleteKey,
   setPrice,

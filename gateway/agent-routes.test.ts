@@ -1,4 +1,4 @@
-import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose';
+import { createLocalJWKSet, decodeJwt, type JSONWebKeySet, jwtVerify } from 'jose';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { jwks } from '../payments/receipt.ts';
 import { CONTEXT_LENGTH, startTestGateway, type TestGateway } from './testing.ts';
@@ -130,6 +130,30 @@ test('after the host rotated the key, receipts name the new one, and those of th
   for (const { body } of [old, fresh]) signers.push((await jwtVerify(String(body.receipt), keys)).protectedHeader.kid);
   expect(signers[0]).not.toBe(kid);
   expect(signers[1]).toBe(kid);
+});
+
+test('a refund is seen in the balance, the call and its receipt; more than was charged is refused', async () => {
+  const admin = asker(gateway.url, gateway.running.adminKey);
+  const id = await paidCall();
+  const { body: before } = await agent('GET', '/v1/account');
+  const { body: call } = await agent('GET', `/v1/calls/${id}`);
+  const { charged_nanousd } = call;
+  const request = { nanousd: charged_nanousd, reason: 'wrong words', reference: 'ticket' };
+  const path = `/admin/v1/calls/${id}/refunds`;
+  const { body: refund } = await admin('POST', path, request);
+  expect(refund).toMatchObject({ call: id, operator_nanousd: call.operator_nanousd, refundable_nanousd: '0' });
+  expect((await admin('POST', path, request)).body).toEqual(refund);
+  const { body: after } = await agent('GET', '/v1/account');
+  expect(BigInt(String(after.balance_nanousd)) - BigInt(String(before.balance_nanousd))).toBe(
+    BigInt(String(charged_nanousd)),
+  );
+  expect((await agent('GET', `/v1/calls/${id}`)).body).toEqual({ ...call, refunded_nanousd: charged_nanousd });
+  const { receipt } = (await agent('GET', `/v1/calls/${id}/receipt`)).body;
+  expect(decodeJwt(String(receipt)).refunded_nanousd).toBe(charged_nanousd);
+  const refused = async (to: string, changes: object) => errorOf(await admin('POST', to, { ...request, ...changes }));
+  expect(await refused(path, { nanousd: '1', reference: 'more' })).toMatchObject({ status: 400, param: 'nanousd' });
+  expect(await refused(path, { nanousd: '1' })).toMatchObject({ status: 422, param: 'reference' });
+  expect(await refused('/admin/v1/calls/nonsense/refunds', {})).toMatchObject({ status: 404 });
 });
 
 test('a quote is exactly what the call then holds', async () => {

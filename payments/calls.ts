@@ -21,6 +21,8 @@ export interface CallRow {
   readonly heldNanousd: Nanousd;
   readonly chargedNanousd: Nanousd;
   readonly operatorNanousd: Nanousd;
+  /** Given back later, of the charge. */
+  readonly refundedNanousd: Nanousd;
   readonly priceVersion: number;
   readonly queueMs: number | null;
   readonly ttftMs: number | null;
@@ -75,6 +77,7 @@ export function callJson(call: CallRow) {
     held_nanousd: call.heldNanousd.toString(),
     charged_nanousd: call.chargedNanousd.toString(),
     operator_nanousd: call.operatorNanousd.toString(),
+    refunded_nanousd: call.refundedNanousd.toString(),
     price_version: call.priceVersion,
     queue_ms: call.queueMs,
     ttft_ms: call.ttftMs,
@@ -90,5 +93,6 @@ function columns(sql: Sql) {
     streamed, attempts, prompt_tokens as "promptTokens", cached_tokens as "cachedTokens",
     completion_tokens as "completionTokens", held_nanousd as "heldNanousd", charged_nanousd as "chargedNanousd",
     operator_nanousd as "operatorNanousd", price_version as "priceVersion", queue_ms as "queueMs", ttft_ms as "ttftMs",
-    billed_ms as "billedMs", total_ms as "totalMs"`;
+    billed_ms as "billedMs", total_ms as "totalMs",
+    (select coalesce(sum(nanousd), 0)::bigint from refund where call_id = call.id) as "refundedNanousd"`;
 }
