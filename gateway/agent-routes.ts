@@ -12,6 +12,7 @@ import { quoteCall } from './quote-route.ts';
 import { defineRoute, mount, type Route } from './route.ts';
 import { listOf, money, page } from './route-schemas.ts';
 import { settled } from './settled.ts';
+import { getStatement } from './statement-route.ts';
 
 const getAccount = defineRoute({
   method: 'get',
@@ -115,6 +116,7 @@ export const agentRouteList: readonly Route[] = [
   listOwnCalls,
   getOwnCall,
   getReceipt,
+  getStatement,
 ];
 
 export function agentRoutes(gateway: Gateway): Hono {

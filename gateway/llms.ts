@@ -18,6 +18,7 @@ export function llmsText(url: string, prices: readonly Price[]): string {
 - POST /v1/quote: the most that a call can cost; send the body of the call, nothing is held
 - GET /v1/account: balance_nanousd, held_nanousd, available_nanousd
 - GET /v1/calls, /v1/calls/{id}: what each call used and cost
+- GET /v1/statements?from=2026-11-01&format=csv: all that moved your balance, settled up to the line closing
 - GET /v1/calls/{id}/receipt: the same as a signed JWS; keys at ${url}/.well-known/jwks.json
 
 ## Money

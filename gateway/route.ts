@@ -50,6 +50,8 @@ interface RouteRequest<Path extends string, Query, Body> {
   readonly bytes: Uint8Array;
   /** The address under which this gateway is known: `https://gate.example.com`. */
   readonly publicUrl: string;
+  /** Which forms of an answer the caller takes. */
+  readonly accept: string;
 }
 
 type ParamNames<Path extends string> = Path extends `${string}{${infer Name}}${infer Rest}`
@@ -63,7 +65,7 @@ interface RouteSpec<Path extends string, Query extends z.ZodObject, Body extends
   readonly query?: Query;
   readonly body?: Body;
   readonly response: z.ZodType<unknown, Answer>;
-  handler(request: RouteRequest<Path, z.output<Query>, z.output<Body>>): Answer | Promise<Answer>;
+  handler(request: RouteRequest<Path, z.output<Query>, z.output<Body>>): Answer | Response | Promise<Answer | Response>;
 }
 
 /** Longer than any statement may take; only a database that went silent lets a handler wait so long. */
@@ -72,7 +74,7 @@ const HANDLER_WAIT_MS = 20_000;
 const none = z.strictObject({});
 const nothing = new Uint8Array();
 
-/** A route of JSON for proven callers. Whatever its handler throws, the app answers. */
+/** A route for proven callers; its answer is JSON, or a whole response of the handler's own. Whatever its handler throws, the app answers. */
 export function defineRoute<
   const Path extends string,
   Answer,
@@ -93,9 +95,11 @@ export function defineRoute<
       body: body as z.output<Body>,
       bytes,
       publicUrl: publicUrl(gateway, context),
+      accept: context.req.header('accept') ?? '',
     };
     const respond = async () => {
       const answer = await withDeadline(Promise.resolve(spec.handler(request)), HANDLER_WAIT_MS).catch(unlessTransient);
+      if (answer instanceof Response) return answer;
       // Answers hold balances and new keys: no cache may keep them.
       return context.json(answer, 200, { 'cache-control': 'no-store' });
     };
