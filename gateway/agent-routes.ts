@@ -6,6 +6,7 @@ import { balances } from '../payments/ledger.ts';
 import { signReceipt } from '../payments/receipt.ts';
 import { type CallView, callExample, callSchema, openCall } from './call-view.ts';
 import { type ApiError, apiError } from './errors.ts';
+import { keyRouteList } from './key-routes.ts';
 import { getModel, listModels } from './model-routes.ts';
 import type { Gateway } from './platform.ts';
 import { quoteCall } from './quote-route.ts';
@@ -117,6 +118,7 @@ export const agentRouteList: readonly Route[] = [
   getOwnCall,
   getReceipt,
   getStatement,
+  ...keyRouteList,
 ];
 
 export function agentRoutes(gateway: Gateway): Hono {

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Sql } from '../db/connect.ts';
 import { testDatabase } from '../db/testing.ts';
 import { Keyring } from './auth.ts';
 import { limits } from './config.ts';
-import { createKey, revokeKey } from './key-store.ts';
+import { createKey, insertKey, revokeKey } from './key-store.ts';
 import { mintKey } from './keys.ts';
 
 const adminKey = mintKey('adm', randomBytes);
@@ -63,6 +64,49 @@ test('limits are those of the key, or else the defaults', async () => {
   expect(await keyring.authenticate(`Bearer ${key}`, 'agent')).toMatchObject({
     limits: { requestsPerMinute: 7, tokensPerMinute: limits.tokensPerMinute, openStreams: limits.openStreams },
   });
+});
+
+test('a key below others has at most the limits of each of them, whatever its own say', async () => {
+  await using database = await testDatabase();
+  const keyring = keyringOn(database.sql);
+  const own = fc.option(fc.integer({ min: 1, max: 20_000 }));
+  const key = fc.record({ requestsPerMinute: own, tokensPerMinute: own, openStreams: own });
+  await fc.assert(
+    fc.asyncProperty(fc.array(key, { minLength: 1, maxLength: 4 }), async (line) => {
+      let parentId: string | null = null;
+      let last = '';
+      for (const ownLimits of line) {
+        const row = { ownerId: 'acct_1', kind: 'live', name: null, parentId, expiresAt: null, ...ownLimits } as const;
+        ({ id: parentId, key: last } = await insertKey(database.sql, keyring, row));
+      }
+      const principal = await keyring.authenticate(`Bearer ${last}`, 'agent');
+      expect(principal.ancestors.length).toBe(line.length - 1);
+      for (const name of ['requestsPerMinute', 'tokensPerMinute', 'openStreams'] as const) {
+        const [root, ...below] = line.map((ownLimits) => ownLimits[name]);
+        const given = [root ?? limits[name], ...below].filter((value) => value !== null);
+        expect(principal.limits[name]).toBe(Math.min(...given));
+      }
+    }),
+    { numRuns: 30 },
+  );
+});
+
+test('a key ends when its time, or that of a key above it, is over: also where it is known already', async () => {
+  await using database = await testDatabase();
+  let nowMs = 0;
+  const { sql } = database;
+  const keyring = new Keyring({ sql, pepper: 'pepper', adminKey, limits, now: () => nowMs });
+  const unlimited = { requestsPerMinute: null, tokensPerMinute: null, openStreams: null };
+  const row = { ownerId: 'acct_1', kind: 'live', name: null, ...unlimited } as const;
+  const [{ soon } = { soon: '' }] = await sql<{ soon: string }[]>`select (now() + interval '5 seconds')::text as soon`;
+  const parent = await insertKey(sql, keyring, { ...row, parentId: null, expiresAt: soon });
+  const child = await insertKey(sql, keyring, { ...row, parentId: parent.id, expiresAt: null });
+  for (const { key } of [parent, child]) expect(await refusal(keyring, `Bearer ${key}`)).toBeNull();
+  nowMs = 6_000;
+  await sql`update api_key set expires_at = now() where id = ${parent.id}`;
+  for (const { key } of [parent, child]) {
+    expect(await refusal(keyring, `Bearer ${key}`)).toMatchObject({ code: 'invalid_api_key' });
+  }
 });
 
 test('junk and mistyped keys are refused without asking the database, with the same answer as unknown keys', async () => {

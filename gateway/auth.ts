@@ -18,7 +18,10 @@ export interface Principal {
   readonly ownerId: string;
   /** An agent's `fg_test_…` key. */
   readonly test: boolean;
+  /** The least of the key's own and of those above it. */
   readonly limits: KeyLimits;
+  /** The keys that this one descends from, nearest first: a call counts against all of them. */
+  readonly ancestors: readonly { readonly keyId: string; readonly limits: KeyLimits }[];
 }
 
 export interface KeyringOptions {
@@ -34,6 +37,7 @@ export interface KeyringOptions {
 interface Known {
   readonly principal: Principal;
   readonly readAtMs: number;
+  readonly expiresAtMs: number;
 }
 
 const KNOWN_MAX = 100_000;
@@ -107,11 +111,19 @@ export class Keyring {
 
   #admin(hash: string): Principal | null {
     if (!timingSafeEqual(Buffer.from(hash), this.#adminHash)) return null;
-    return { kind: 'admin', keyId: 'admin', ownerId: 'admin', test: false, limits: this.#options.limits };
+    return {
+      kind: 'admin',
+      keyId: 'admin',
+      ownerId: 'admin',
+      test: false,
+      limits: this.#options.limits,
+      ancestors: [],
+    };
   }
 
   #believes(known: Known): boolean {
-    return this.#options.now() - Math.max(known.readAtMs, this.#confirmedAtMs) < this.#believedMs;
+    const nowMs = this.#options.now();
+    return nowMs - Math.max(known.readAtMs, this.#confirmedAtMs) < this.#believedMs && nowMs < known.expiresAtMs;
   }
 
   /** One question per key at a time, and none for a key that was wrong a moment ago. */
@@ -129,17 +141,19 @@ export class Keyring {
 
   async #ask(hash: string): Promise<Principal | null> {
     const readAtMs = this.#options.now();
-    const row = await withDeadline(findKey(this.#options.sql, hash), DATABASE_WAIT_MS).catch(() => {
+    const line = await withDeadline(findKey(this.#options.sql, hash), DATABASE_WAIT_MS).catch(() => {
       throw apiError('ledger_unavailable', 'The database is away and this key is not known here yet: ask again.', {
         retryAfterMs: 1_000,
       });
     });
-    if (row === undefined) {
+    const [own] = line;
+    if (own === undefined) {
       remember(this.#unknown, hash, readAtMs + UNKNOWN_MS, UNKNOWN_MAX);
       return null;
     }
-    const principal = principalOf(row, this.#options.limits);
-    remember(this.#known, hash, { principal, readAtMs }, KNOWN_MAX);
+    const principal = principalOf(own, line.slice(1), this.#options.limits);
+    const expiresAtMs = readAtMs + Math.min(...line.map(({ expiresInMs }) => expiresInMs ?? Number.POSITIVE_INFINITY));
+    remember(this.#known, hash, { principal, readAtMs, expiresAtMs }, KNOWN_MAX);
     return principal;
   }
 
@@ -162,17 +176,28 @@ export class Keyring {
   }
 }
 
-function principalOf(row: StoredKey, defaults: KeyLimits): Principal {
+function principalOf(own: StoredKey, above: readonly StoredKey[], defaults: KeyLimits): Principal {
+  const ancestors: Principal['ancestors'][number][] = [];
+  for (const key of above.toReversed())
+    ancestors.unshift({ keyId: key.id, limits: limitsOf(key, ancestors[0], defaults) });
   return {
-    kind: row.kind === 'operator' ? 'operator' : 'agent',
-    keyId: row.id,
-    ownerId: row.ownerId,
-    test: row.kind === 'test',
-    limits: {
-      requestsPerMinute: row.requestsPerMinute ?? defaults.requestsPerMinute,
-      tokensPerMinute: row.tokensPerMinute ?? defaults.tokensPerMinute,
-      openStreams: row.openStreams ?? defaults.openStreams,
-    },
+    kind: own.kind === 'operator' ? 'operator' : 'agent',
+    keyId: own.id,
+    ownerId: own.ownerId,
+    test: own.kind === 'test',
+    limits: limitsOf(own, ancestors[0], defaults),
+    ancestors,
+  };
+}
+
+/** The limits in force: a key of the host has its own or the defaults, a key below another one at most those of that one. */
+function limitsOf(key: StoredKey, parent: { limits: KeyLimits } | undefined, defaults: KeyLimits): KeyLimits {
+  const within = (own: number | null, above: number | undefined, usual: number) =>
+    above === undefined ? (own ?? usual) : Math.min(own ?? above, above);
+  return {
+    requestsPerMinute: within(key.requestsPerMinute, parent?.limits.requestsPerMinute, defaults.requestsPerMinute),
+    tokensPerMinute: within(key.tokensPerMinute, parent?.limits.tokensPerMinute, defaults.tokensPerMinute),
+    openStreams: within(key.openStreams, parent?.limits.openStreams, defaults.openStreams),
   };
 }
 

@@ -2,6 +2,7 @@
 import type { Hold } from '../payments/holds.ts';
 import { affordableCompletionTokens } from '../payments/prices.ts';
 import { type Dispatched, dispatch } from '../router/dispatch.ts';
+import { admitCall } from './admission.ts';
 import { Call } from './call.ts';
 import { type ApiError, apiError, errorBody, errorHeaders } from './errors.ts';
 import { DeadlineExceeded, Draining, type Exchange, type Responder } from './exchange.ts';
@@ -164,18 +165,12 @@ function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxT
   };
 }
 
-/** Runs the work under the key's own limits; what was taken too much of the token limit goes back. */
+/** Runs the work under the limits of the key and of those above it; what was taken too much of the token limit goes back. */
 async function withinLimits(gateway: Gateway, call: Call, work: () => Promise<void>): Promise<void> {
   const { principal, request } = call;
   const tokens = request.promptTokensMax + (request.maxTokens ?? call.limits.assumedOutputTokens) * request.sequences;
-  const admission = gateway.rateLimiter.admit(principal.keyId, principal.limits, { tokens, stream: request.stream });
+  const admission = admitCall(gateway.rateLimiter, principal, { tokens, stream: request.stream });
   call.rateLimitHeaders = admission.headers;
-  if (!admission.ok) {
-    const { which, retryAfterMs, headers } = admission;
-    throw retryAfterMs === null
-      ? apiError('rate_limited', `This call alone is above this key's own limit of ${which} per minute.`, { headers })
-      : apiError('rate_limited', `This key's own limit of ${which} is used up: slow down.`, { headers, retryAfterMs });
-  }
   try {
     await work();
   } finally {

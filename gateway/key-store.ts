@@ -2,18 +2,20 @@
 import { randomBytes } from 'node:crypto';
 import type { Sql } from '../db/connect.ts';
 import { newId } from '../payments/ledger.ts';
+import { inTransaction } from '../payments/retry.ts';
 import { keyHint, mintKey } from './keys.ts';
+import type { KeyLimits } from './ratelimit.ts';
 
 /** Every gateway listens here; the payload is the id of a key that changed. */
 export const KEYS_CHANNEL = 'faregate_keys';
 
-export interface StoredKey {
+type OwnLimits = { readonly [name in keyof KeyLimits]: number | null };
+
+export interface StoredKey extends OwnLimits {
   readonly id: string;
   readonly kind: 'live' | 'test' | 'operator';
   readonly ownerId: string;
-  readonly requestsPerMinute: number | null;
-  readonly tokensPerMinute: number | null;
-  readonly openStreams: number | null;
+  readonly expiresInMs: number | null;
 }
 
 export interface NewKey {
@@ -22,13 +24,20 @@ export interface NewKey {
   readonly name: string | null;
 }
 
-/** The key with this hash, unless it was revoked. */
-export async function findKey(sql: Sql, hash: string): Promise<StoredKey | undefined> {
-  const [row] = await sql<StoredKey[]>`
+/** The key with this hash and those that it descends from, itself first; none when any of them was revoked or has expired. */
+export async function findKey(sql: Sql, hash: string): Promise<StoredKey[]> {
+  return sql<StoredKey[]>`
+    with recursive line as (
+      select k.*, 0 as depth from api_key k where hash = ${hash}
+      union all
+      select k.*, line.depth + 1 from api_key k join line on k.id = line.parent_id
+    )
     select id, kind, owner_id as "ownerId", requests_per_minute as "requestsPerMinute",
-      tokens_per_minute as "tokensPerMinute", open_streams as "openStreams"
-    from api_key where hash = ${hash} and revoked_at is null`;
-  return row;
+      tokens_per_minute as "tokensPerMinute", open_streams as "openStreams",
+      (extract(epoch from expires_at - now()) * 1000)::float8 as "expiresInMs"
+    from line
+    where not exists (select from line where revoked_at is not null or expires_at <= now())
+    order by depth`;
 }
 
 /** Ids of the keys that were revoked within the last `windowMs`, by the database's own clock. */
@@ -39,25 +48,45 @@ export async function revokedWithin(sql: Sql, windowMs: number): Promise<string[
 }
 
 /** Makes a key. What is returned as `key` is nowhere else and cannot be shown again. */
-export async function createKey(
+export function createKey(
   sql: Sql,
   keyring: { hash(key: string): string },
-  { ownerId, kind, name }: NewKey,
+  key: NewKey,
+): Promise<{ id: string; key: string }> {
+  const unlimited = { requestsPerMinute: null, tokensPerMinute: null, openStreams: null };
+  return insertKey(sql, keyring, { ...key, ...unlimited, parentId: null, expiresAt: null });
+}
+
+/** `createKey` for a key with limits, an end or a parent of its own; `expiresAt` as Postgres reads it. */
+export async function insertKey(
+  sql: Sql,
+  keyring: { hash(key: string): string },
+  row: NewKey & OwnLimits & { readonly parentId: string | null; readonly expiresAt: string | null },
 ): Promise<{ id: string; key: string }> {
   const id = newId('key');
-  const key = mintKey(kind === 'operator' ? 'op' : kind, randomBytes);
+  const key = mintKey(row.kind === 'operator' ? 'op' : row.kind, randomBytes);
   await sql`
-    insert into api_key (id, hash, hint, kind, owner_id, name)
-    values (${id}, ${keyring.hash(key)}, ${keyHint(key)}, ${kind}, ${ownerId}, ${name})`;
+    insert into api_key (id, hash, hint, kind, owner_id, name, parent_id, expires_at, requests_per_minute,
+      tokens_per_minute, open_streams)
+    values (${id}, ${keyring.hash(key)}, ${keyHint(key)}, ${row.kind}, ${row.ownerId}, ${row.name}, ${row.parentId},
+      ${row.expiresAt}, ${row.requestsPerMinute}, ${row.tokensPerMinute}, ${row.openStreams})`;
   return { id, key };
 }
 
-/** Revokes a key everywhere, at once. Returns false when there is no such key; a second time changes nothing. */
-export async function revokeKey(sql: Sql, id: string): Promise<boolean> {
-  const rows = await sql`
-    with revoked as (
-      update api_key set revoked_at = coalesce(revoked_at, now()) where id = ${id} returning id
-    )
-    select pg_notify(${KEYS_CHANNEL}, id) from revoked`;
-  return rows.length > 0;
+/** Revokes a key and all below it everywhere, at once. Returns false when there is no such key; a second time changes nothing. */
+export function revokeKey(sql: Sql, id: string): Promise<boolean> {
+  return inTransaction(sql, async (tx) => {
+    let level = await tx<{ id: string }[]>`
+      update api_key set revoked_at = coalesce(revoked_at, now()) where id = ${id} returning id`;
+    const found = level.length > 0;
+    while (level.length > 0) {
+      const ids = JSON.stringify(level.map((key) => key.id));
+      await tx`select pg_notify(${KEYS_CHANNEL}, id) from jsonb_array_elements_text(${ids}::text::jsonb) id`;
+      // A statement for each level: it waits for, and then sees, a child that is being made below the level before.
+      level = await tx<{ id: string }[]>`
+        update api_key set revoked_at = now() where revoked_at is null
+          and parent_id in (select jsonb_array_elements_text(${ids}::text::jsonb)) returning id`;
+    }
+    return found;
+  });
 }

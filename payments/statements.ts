@@ -4,10 +4,11 @@
  * asserted by the first query and again when the last line was read.
  */
 import type { Sql } from '../db/connect.ts';
+import { isoTime } from '../db/time.ts';
 import type { Nanousd } from './money.ts';
 
 export interface StatementLine {
-  /** UTC, ISO 8601 with milliseconds: these texts sort as their times do. */
+  /** UTC, ISO 8601 with milliseconds. */
   readonly at: string;
   /** `opening` and `closing` move nothing and frame the others. */
   readonly kind: 'opening' | 'closing' | 'deposit' | 'charge' | 'refund' | 'payout' | 'adjustment';
@@ -32,7 +33,6 @@ export interface Period {
   readonly to: string;
 }
 
-type Fragment = ReturnType<Sql>;
 type Movement = Omit<StatementLine, 'balance'>;
 
 const LINES_AT_ONCE = 500;
@@ -43,7 +43,7 @@ const LINES_AT_ONCE = 500;
  */
 export async function settledUntil(sql: Sql): Promise<string> {
   const [row] = await sql<{ at: string }[]>`
-    select ${iso(sql, sql`min(xact_start)`)} as at from pg_stat_activity
+    select ${isoTime(sql, sql`min(xact_start)`)} as at from pg_stat_activity
     where datname = current_database() and backend_type = 'client backend' and xact_start > now() - interval '1 minute'`;
   if (row === undefined) throw new Error('an aggregate without a row');
   return row.at;
@@ -108,14 +108,9 @@ function movementsOf(sql: Sql, { accountId, from, to }: Period): AsyncIterable<r
       where a.owner = ${accountId} and t.kind <> 'settle' and t.at >= ${from}::timestamptz and t.at < ${to}::timestamptz
       group by t.id, r.txn_id having sum(e.amount) <> 0
     )
-    select ${iso(sql, sql`m.at`)} as at, kind, amount, txn, call, model, prompt_tokens as "promptTokens",
+    select ${isoTime(sql, sql`m.at`)} as at, kind, amount, txn, call, model, prompt_tokens as "promptTokens",
       cached_tokens as "cachedTokens", completion_tokens as "completionTokens", reference, reason
     from movement m order by m.at, txn, call`.cursor(LINES_AT_ONCE);
-}
-
-/** A moment as text. */
-function iso(sql: Sql, moment: Fragment): Fragment {
-  return sql`to_char(${moment} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 }
 
 function frame(kind: 'opening' | 'closing', at: string, balance: Nanousd): StatementLine {

@@ -1,0 +1,88 @@
+/** Keys that agents make of their own keys: each has a parent, is no wider than it and ends with it at the latest. */
+import type { Sql } from '../db/connect.ts';
+import { isoTime } from '../db/time.ts';
+import { inTransaction } from '../payments/retry.ts';
+import type { Principal } from './auth.ts';
+import { insertKey, type NewKey } from './key-store.ts';
+import type { KeyLimits } from './ratelimit.ts';
+
+/** A key as its makers see it. Limits are those in force: the least of its own and of all keys above it. */
+export interface KeyRow extends KeyLimits {
+  readonly id: string;
+  readonly name: string | null;
+  readonly hint: string;
+  readonly parentId: string | null;
+  readonly createdAt: string;
+  readonly expiresAt: string | null;
+}
+
+export interface ChildKey {
+  readonly name: string | null;
+  /** ISO 8601; a later end than the parent's is the parent's. */
+  readonly expiresAt: string | null;
+  readonly limits: { readonly [name in keyof KeyLimits]: number | null };
+}
+
+export type MintRefusal = { readonly code: 'parent_gone' | 'too_many' | 'already_over' };
+
+/** Further keys below one key: how deep, and how many that are in force directly below one. */
+export const KEY_DEPTH_MAX = 3;
+export const CHILDREN_MAX = 100;
+
+/** Makes a key below the principal's own. What is returned as `key` cannot be shown again. */
+export function mintChild(
+  sql: Sql,
+  keyring: { hash(key: string): string },
+  parent: Principal,
+  child: ChildKey,
+): Promise<{ id: string; key: string } | MintRefusal> {
+  return inTransaction(sql, async (tx) => {
+    // Whoever revokes the parent waits until the child is there to be revoked too, or comes first.
+    const [above] = await tx<{ expiresAt: string | null }[]>`
+      select least(expires_at, ${child.expiresAt}::timestamptz)::text as "expiresAt" from api_key
+      where id = ${parent.keyId} and revoked_at is null for no key update`;
+    if (above === undefined) return { code: 'parent_gone' };
+    const [now] = await tx<{ children: number; over: boolean }[]>`
+      select count(*)::integer as children, coalesce(${above.expiresAt}::timestamptz <= now(), false) as over from api_key
+      where parent_id = ${parent.keyId} and revoked_at is null and coalesce(expires_at > now(), true)`;
+    if (now?.over !== false) return { code: 'already_over' };
+    if (now.children >= CHILDREN_MAX) return { code: 'too_many' };
+    const key: NewKey = { ownerId: parent.ownerId, kind: parent.test ? 'test' : 'live', name: child.name };
+    return insertKey(tx, keyring, { ...key, ...child.limits, parentId: parent.keyId, expiresAt: above.expiresAt });
+  });
+}
+
+/** The principal's own key and those below it that are in force, newest first; `after` is the last id of the page before. */
+export async function keysUnder(
+  sql: Sql,
+  principal: Principal,
+  page: { limit: number; after: string | null },
+): Promise<{ keys: KeyRow[]; hasMore: boolean }> {
+  const older = page.after === null ? sql`true` : sql`id < ${page.after}`;
+  const rows = await select(sql, principal, sql`${older} order by id desc limit ${page.limit + 1}`);
+  return { keys: rows.slice(0, page.limit), hasMore: rows.length > page.limit };
+}
+
+/** One of these keys; undefined for any other, and for one that is not in force. */
+export async function keyUnder(sql: Sql, principal: Principal, id: string): Promise<KeyRow | undefined> {
+  const [row] = await select(sql, principal, sql`id = ${id}`);
+  return row;
+}
+
+function select(sql: Sql, { keyId, limits }: Principal, where: ReturnType<Sql>) {
+  return sql<KeyRow[]>`
+    with recursive tree as (
+      select id, name, hint, parent_id, created_at, expires_at, ${limits.requestsPerMinute}::integer as requests,
+        ${limits.tokensPerMinute}::integer as tokens, ${limits.openStreams}::integer as streams
+      from api_key where id = ${keyId}
+      union all
+      select k.id, k.name, k.hint, k.parent_id, k.created_at, k.expires_at, least(k.requests_per_minute, t.requests),
+        least(k.tokens_per_minute, t.tokens), least(k.open_streams, t.streams)
+      from api_key k join tree t on k.parent_id = t.id
+      where k.revoked_at is null and coalesce(k.expires_at > now(), true)
+    )
+    select id, name, hint, parent_id as "parentId", requests as "requestsPerMinute", tokens as "tokensPerMinute",
+      streams as "openStreams", ${isoTime(sql, sql`created_at`)} as "createdAt",
+      ${isoTime(sql, sql`expires_at`)} as "expiresAt"
+    from tree where ${where}`;
+}
