@@ -1,12 +1,8 @@
 /** The Node entry: configuration to platform to gateway to socket, and the way back on a drain. */
 import { createHmac, randomBytes } from 'node:crypto';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { getRequestListener, type HttpBindings } from '@hono/node-server';
-import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
-import type { Context } from 'hono';
 import { pino } from 'pino';
 import { connect } from '../db/connect.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../db/embedded.ts';
@@ -14,12 +10,10 @@ import { migrate } from '../db/migrate.ts';
 import { type InstanceDirectory, lockDirectory } from '../payments/directory.ts';
 import { openInstance } from '../payments/instance.ts';
 import { PriceList } from '../payments/prices.ts';
-import { createApp, type Transport } from './app.ts';
 import { Keyring } from './auth.ts';
 import type { Config } from './config.ts';
 import { loadAdminKey, removeWhereabouts, writeWhereabouts } from './data-dir.ts';
 import { Draining } from './exchange.ts';
-import { NodeExchange, repeatsAuthorization } from './exchange-node.ts';
 import { openFleet } from './fleet.ts';
 import { createMetrics } from './metrics.ts';
 import { OperatorShares } from './operator-shares.ts';
@@ -28,6 +22,7 @@ import type { Gateway, Log, Platform } from './platform.ts';
 import { RateLimiter } from './ratelimit.ts';
 import { Replays } from './replays.ts';
 import { loadSecrets } from './secrets.ts';
+import { serveGateway } from './server-node.ts';
 import { PromptRatios } from './usage.ts';
 
 /** For the error events of calls that the drain cuts off. */
@@ -70,15 +65,7 @@ async function start(
   undo.unshift(() => platform.database.close());
   const adminKey = config.adminKey ?? (await loadAdminKey(config.dataDir));
   const gateway = await assemble(platform, { adminKey, directory: held.directory }, undo);
-  const server = createServer({
-    headersTimeout: config.limits.headMs,
-    requestTimeout: 0,
-    keepAliveTimeout: 65_000,
-    connectionsCheckingInterval: 1_000,
-  });
-  server.on('request', getRequestListener(createApp(gateway, transportOf(config)).fetch));
-  server.on('connection', (socket) => socket.setNoDelay(true));
-  const url = await listen(server, config);
+  const { server, url } = await serveGateway(gateway, config);
   await writeWhereabouts(config.dataDir, { url, pid: process.pid });
   log.info({ url, region: config.region }, 'ready');
   return {
@@ -155,26 +142,6 @@ function nodePlatform(config: Config, log: Log, databaseUrl: string): Platform {
     randomBytes,
     waitUntil: (work) => void work.catch((error) => log.error({ err: error }, 'background work failed')),
   };
-}
-
-function transportOf(config: Config): Transport {
-  return {
-    serve: async (context: Context<{ Bindings: HttpBindings }>, run) => {
-      await run(new NodeExchange(context.env.incoming, context.env.outgoing, config.limits));
-      return RESPONSE_ALREADY_SENT;
-    },
-    repeatsAuthorization: (context: Context<{ Bindings: HttpBindings }>) => repeatsAuthorization(context.env.incoming),
-  };
-}
-
-async function listen(server: Server, config: Config): Promise<string> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(config.port, config.host, () => resolve());
-  });
-  const { port } = server.address() as AddressInfo;
-  const host = config.host.includes(':') ? `[${config.host}]` : config.host;
-  return `http://${host}:${port}`;
 }
 
 async function drain(gateway: Gateway, server: Server, hurry: AbortSignal): Promise<void> {

@@ -1,0 +1,112 @@
+/** `npm run bench`: what each part of the gateway's work costs over the floor, with the books checked after every run. */
+import { execFileSync } from 'node:child_process';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { cpus, totalmem } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { chart } from './chart.ts';
+import { Bench, type Plan, type Target } from './measure.ts';
+import { leaveMeasuredCore, pins, startHelper } from './processes.ts';
+import { progress } from './progress.ts';
+import { budgets, budgetTable, type Summary, table } from './report.ts';
+import { allWorkloads, quickWorkloads, type Row } from './workloads.ts';
+import { buildWorld, type World } from './world.ts';
+
+const HELP = `npm run bench -- [--quick] [--json] [--rounds N] [--run-ms N]
+
+Measures a worker asked directly, a bare pass-through (the floor), and the gateway with more and more of its work on.
+  --quick   a minute instead of a quarter of an hour: fewer workloads, shorter runs, nothing stored
+  --json    everything as one JSON object on stdout
+The full run is stored in bench/results/. Exits 1 when a call is lost or wrongly charged, or the books do not balance.
+`;
+
+const FULL: Plan = { workloads: allWorkloads, rounds: 3, runMs: 3_000, firstMs: 8_000 };
+const QUICK: Plan = { workloads: quickWorkloads, rounds: 2, runMs: 800, firstMs: 1_500 };
+const REST_MS = 3_000;
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    rounds: { type: 'string' },
+    'run-ms': { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
+});
+if (values.help) {
+  process.stdout.write(HELP);
+} else {
+  const plan = values.quick ? QUICK : FULL;
+  const summary = await measure({
+    ...plan,
+    rounds: Number(values.rounds ?? plan.rounds),
+    runMs: Number(values['run-ms'] ?? plan.runMs),
+  });
+  const report = { machine: machine(), commit: commit(), at: new Date().toISOString(), ...summary };
+  const text = `${machine()}, commit ${commit()}\n\n${table(summary)}\n${budgetTable(budgets(summary))}\n`;
+  process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : text);
+  if (!values.quick) {
+    const directory = new URL('./results/', import.meta.url);
+    await mkdir(directory, { recursive: true });
+    await writeFile(new URL('bench.json', directory), `${JSON.stringify(report, null, 2)}\n`);
+    await writeFile(new URL('bench.svg', directory), chart(summary.results, `CPU per call, ${machine()}`));
+  }
+}
+process.exit();
+
+async function measure(plan: Plan): Promise<Summary> {
+  leaveMeasuredCore();
+  progress('starting Postgres, a worker, and the gateways');
+  const world = await buildWorld();
+  try {
+    const fresh = await freshStart(world);
+    const bench = new Bench(world, startHelper('bench/load.ts'), await startRows(world), progress);
+    const results = await bench.run(plan);
+    await sleep(REST_MS);
+    const { peakRssBytes, rssBytes } = await world.gateway.used();
+    const memory = { idleBytes: fresh.rssBytes, peakBytes: peakRssBytes, afterBytes: rssBytes };
+    return { results, memory, coldStartMs: fresh.tookMs };
+  } finally {
+    progress('stopping');
+    await world.stop();
+    progress('');
+  }
+}
+
+async function startRows(world: World): Promise<Map<Row, Target>> {
+  const free = { keys: [], money: false, receipts: false };
+  const paid = { child: world.gateway, keys: world.keys, money: true };
+  return new Map<Row, Target>([
+    ['direct', { ...free, child: world.worker }],
+    ['floor', { ...free, child: await world.startBeside('bench/floor.ts', [world.worker.url]) }],
+    ['pass-through', { ...free, child: await world.startBeside('bench/stage.ts', ['pass']) }],
+    ['+ auth, limits', { ...free, keys: world.keys, child: await world.startBeside('bench/stage.ts', ['auth']) }],
+    ['+ hold, settle', { ...paid, receipts: false }],
+    ['+ receipts', { ...paid, receipts: true }],
+  ]);
+}
+
+/** The installed command, from nothing to ready, on a database that is there; and its memory when it has done nothing yet. */
+async function freshStart(world: World): Promise<{ tookMs: number; rssBytes: number }> {
+  const beganMs = performance.now();
+  const child = await world.startBeside('dist/gateway/bin.mjs', ['serve']);
+  const tookMs = performance.now() - beganMs;
+  const { rssBytes } = await child.used();
+  await child.stop();
+  return { tookMs, rssBytes };
+}
+
+function machine(): string {
+  const model = cpus()[0]?.model.trim() ?? 'unknown CPU';
+  const gib = Math.round(totalmem() / 2 ** 30);
+  const pinned = pins ? 'gateway alone on one core' : 'not pinned';
+  return `${cpus().length} × ${model}, ${gib} GiB, Node ${process.versions.node}, ${pinned}`;
+}
+
+function commit(): string {
+  try {
+    return execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
+  } catch {
+    return 'unknown';
+  }
+}

@@ -1,0 +1,102 @@
+/** The results as a table for people, and which budgets of the design they meet. */
+import type { Result } from './measure.ts';
+import { PRODUCT, type Row } from './workloads.ts';
+
+const BYTES_PER_MB = 1_048_576;
+
+interface Memory {
+  readonly idleBytes: number;
+  readonly peakBytes: number;
+  readonly afterBytes: number;
+}
+
+export interface Summary {
+  readonly results: readonly Result[];
+  /** Of the gateway's process. */
+  readonly memory: Memory;
+  readonly coldStartMs: number;
+}
+
+export interface Budget {
+  readonly what: string;
+  readonly is: number;
+  readonly atMost: number;
+}
+
+const head = ['', '', 'calls/s', 'p50 ms', 'p90 ms', 'p99 ms', 'added p50', 'added p99', 'CPU µs', '× floor'];
+
+/** Latencies of streams are to their first content; `added` is over the worker asked directly. */
+export function table({ results, memory, coldStartMs }: Summary): string {
+  const lines = results.map((result, index) => {
+    const find = (row: Row) => results.find((other) => other.workload === result.workload && other.row === row);
+    const { p50, p90, p99 } = result.firstContent;
+    const direct = result.row === 'direct' ? undefined : find('direct')?.firstContent;
+    const over = ratio(result, find('floor'));
+    return [
+      results[index - 1]?.workload === result.workload ? '' : result.workload,
+      result.row,
+      result.perSecond.toFixed(0),
+      ...[p50, p90, p99].map(milliseconds),
+      direct === undefined ? '' : milliseconds(p50 - direct.p50),
+      direct === undefined ? '' : milliseconds(p99 - direct.p99),
+      result.cpuUs === null ? '' : result.cpuUs.toFixed(1),
+      over === null ? '' : over.toFixed(2),
+    ];
+  });
+  const { idleBytes, peakBytes, afterBytes } = memory;
+  const mb = (bytes: number) => Math.round(bytes / BYTES_PER_MB);
+  const more = `memory of the gateway: ${mb(idleBytes)} MB idle, ${mb(peakBytes)} at its peak, ${mb(afterBytes)} after; started in ${Math.round(coldStartMs)} ms`;
+  return `${aligned([head, ...lines])}\n\n${more}\n`;
+}
+
+/** The budgets that these results tell something about. */
+export function budgets({ results, memory, coldStartMs }: Summary): Budget[] {
+  const pair = (workload: string) => {
+    const of = (row: Row) => results.find((result) => result.workload === workload && result.row === row);
+    return { floor: of('floor'), product: of(PRODUCT) };
+  };
+  const cpu = (what: string, workload: string, atMost: number): Budget[] => {
+    const { floor, product } = pair(workload);
+    const over = product === undefined ? null : ratio(product, floor);
+    return over === null ? [] : [{ what, is: over, atMost }];
+  };
+  const firstContent = (workload: string, percentile: 'p50' | 'p99', atMost: number): Budget[] => {
+    const { floor, product } = pair(workload);
+    if (floor === undefined || product === undefined) return [];
+    const is = (product.firstContent[percentile] - floor.firstContent[percentile]) / 1_000;
+    return [{ what: `first content over the floor, ${workload} streams, ${percentile}, ms`, is, atMost }];
+  };
+  return [
+    ...cpu('CPU of a settled call, × floor', 'small', 1.4),
+    ...cpu('CPU of a relayed frame back to back, × floor', 'stream, 0 ms', 1.7),
+    ...cpu('CPU of a relayed frame every 20 ms, × floor', 'stream, 20 ms, 50', 1.3),
+    ...firstContent('stream, 20 ms, 50', 'p50', 0.2),
+    ...firstContent('stream, 20 ms, 200', 'p50', 0.5),
+    ...firstContent('stream, 20 ms, 200', 'p99', 3),
+    { what: 'idle memory, MB', is: memory.idleBytes / BYTES_PER_MB, atMost: 120 },
+    { what: 'start with external Postgres, s', is: coldStartMs / 1_000, atMost: 1.5 },
+  ];
+}
+
+export function budgetTable(list: readonly Budget[]): string {
+  return aligned(
+    list.map(({ what, is, atMost }) => [is <= atMost ? 'met' : 'over', what, is.toFixed(2), `≤ ${atMost}`]),
+  );
+}
+
+function ratio(result: Result, floor: Result | undefined): number | null {
+  if (result.cpuUs === null || floor?.cpuUs === undefined || floor.cpuUs === null) return null;
+  return result.cpuUs / floor.cpuUs;
+}
+
+function milliseconds(us: number): string {
+  return (us / 1_000).toFixed(2);
+}
+
+/** Words to the left, numbers to the right. */
+function aligned(lines: readonly (readonly string[])[]): string {
+  const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((line) => (line[column] ?? '').length)));
+  const cell = (text: string, column: number) =>
+    column < 2 ? text.padEnd(widths[column] ?? 0) : text.padStart(widths[column] ?? 0);
+  return lines.map((line) => line.map(cell).join('  ').trimEnd()).join('\n');
+}
