@@ -14,20 +14,12 @@ import { asApiError } from './unexpected.ts';
 /** How a runtime hands over one call: Node its raw request and response, Workers a Request and a stream. */
 export interface Transport {
   serve(context: Context, run: (exchange: Exchange) => Promise<void>): Response | Promise<Response>;
-  /** Two `Authorization` headers, of which another hop may have read the other one. */
-  repeatsAuthorization(context: Context): boolean;
 }
 
 export function createApp(gateway: Gateway, transport: Transport): Hono {
   const app = new Hono();
   const origins = gateway.platform.config.corsOrigins;
   if (origins.length > 0) app.use(cors({ origin: [...origins] }));
-  app.use(async function refuseTwoCredentials(context, next) {
-    if (transport.repeatsAuthorization(context)) {
-      throw apiError('invalid_request', 'Send one Authorization header, not several.');
-    }
-    await next();
-  });
 
   for (const kind of ['chat', 'completion', 'embedding'] as const) {
     app.post(inferencePaths[kind], (context) =>

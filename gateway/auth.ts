@@ -7,6 +7,7 @@ import { type ApiError, apiError } from './errors.ts';
 import { findKey, KEYS_CHANNEL, revokedWithin, type StoredKey } from './key-store.ts';
 import { keyHash, parseKey } from './keys.ts';
 import type { KeyLimits } from './ratelimit.ts';
+import { remember } from './remember.ts';
 
 export type PrincipalKind = 'agent' | 'operator' | 'admin';
 
@@ -59,6 +60,8 @@ export class Keyring {
   readonly #pepper: KeyObject;
   readonly #adminHash: Buffer;
   readonly #known = new Map<string, Known>();
+  /** The hashes of headers that were right: a known caller's key is looked up, not hashed again. */
+  readonly #hashes = new Map<string, string>();
   readonly #unknown = new Map<string, number>();
   readonly #lookups = new Map<string, Promise<Principal | null>>();
   #confirmedAtMs = Number.NEGATIVE_INFINITY;
@@ -79,15 +82,18 @@ export class Keyring {
    * The caller behind an `Authorization` header; a promise only when the database must be asked.
    * Throws `invalid_api_key`, the same for every wrong key, and `forbidden` for a right key of another kind.
    */
-  authenticate(header: string | undefined, kind: PrincipalKind): Principal | Promise<Principal> {
+  authenticate(header: string = '', kind: PrincipalKind): Principal | Promise<Principal> {
+    const proven = this.#principalOf(this.#hashes.get(header));
+    if (proven !== null) return permit(proven, kind);
     const key = bearer(header);
     const shape = parseKey(key);
     if (shape === null) throw invalidKey();
     const hash = this.hash(key);
     if (shape.kind === 'adm') return permit(this.#admin(hash), kind);
-    const known = this.#known.get(hash);
-    if (known !== undefined && this.#believes(known)) return permit(known.principal, kind);
-    return this.#look(hash).then((principal) => permit(principal, kind));
+    const known = this.#principalOf(hash);
+    if (known === null) return this.#look(hash).then((principal) => permit(principal, kind));
+    remember(this.#hashes, header, hash, KNOWN_MAX);
+    return permit(known, kind);
   }
 
   /** Hears of revocations, by notification and, should that fail, by a poll. Returns how to stop. */
@@ -107,6 +113,12 @@ export class Keyring {
       clearInterval(timer);
       await unlisten();
     };
+  }
+
+  /** Who has the key with this hash, as far as that is still to be believed. */
+  #principalOf(hash: string | undefined): Principal | null {
+    const known = hash === undefined ? undefined : this.#known.get(hash);
+    return known !== undefined && this.#believes(known) ? known.principal : null;
   }
 
   #admin(hash: string): Principal | null {
@@ -201,19 +213,8 @@ function limitsOf(key: StoredKey, parent: { limits: KeyLimits } | undefined, def
   };
 }
 
-/** Adds to a map that forgets its oldest entry when full. */
-function remember<V>(map: Map<string, V>, key: string, value: V, max: number): void {
-  map.delete(key);
-  map.set(key, value);
-  if (map.size <= max) return;
-  for (const oldest of map.keys()) {
-    map.delete(oldest);
-    return;
-  }
-}
-
-function bearer(header: string | undefined): string {
-  return /^bearer +(\S+)$/i.exec(header ?? '')?.[1] ?? '';
+function bearer(header: string): string {
+  return /^bearer +(\S+)$/i.exec(header)?.[1] ?? '';
 }
 
 function permit(principal: Principal | null, kind: PrincipalKind): Principal {

@@ -1,11 +1,11 @@
 /** One call's facts from arrival to receipt, and the one place that closes it. */
-import { v7 as uuidv7 } from 'uuid';
 import type { Hold } from '../payments/holds.ts';
 import { usdLiteral } from '../payments/money.ts';
 import type { Price } from '../payments/prices.ts';
 import type { Closing, Outcome } from '../payments/record.ts';
 import type { AttemptInfo, FailedAttempt } from '../router/dispatch.ts';
 import type { Principal } from './auth.ts';
+import { newCallId } from './call-id.ts';
 import type { Limits } from './config.ts';
 import type { Gateway } from './platform.ts';
 import type { InferenceRequest } from './request.ts';
@@ -17,7 +17,7 @@ const PROGRESS_TOKENS = 256;
 const PROGRESS_MS = 1_000;
 
 export class Call {
-  readonly id = uuidv7();
+  readonly id = newCallId();
   readonly endpoint: RequestKind;
   readonly startedMs: number;
   readonly #gateway: Gateway;

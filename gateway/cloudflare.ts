@@ -2,7 +2,7 @@
  * The Workers entry, thin for now: inference calls, one ledger instance per request, acknowledged by the database. A database
  * connection belongs to the request that opened it there, so what stands upon it is built per request too.
  */
-import { createHmac, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { Hono } from 'hono';
 import { connect } from '../db/connect.ts';
 import { openInstance } from '../payments/instance.ts';
@@ -10,6 +10,7 @@ import { PriceList } from '../payments/prices.ts';
 import { Fleet } from '../router/fleet.ts';
 import { Registry } from '../router/registry.ts';
 import { Keyring } from './auth.ts';
+import { cacheSalts } from './cache-salt.ts';
 import { inferencePaths, serveCall } from './completions.ts';
 import { type Config, readConfig } from './config.ts';
 import { FetchExchange } from './exchange-fetch.ts';
@@ -94,7 +95,7 @@ async function serveOne(
       operatorShares: new OperatorShares(database),
       openCalls: new Map(),
       accepting: true,
-      cacheSalt: (accountId) => createHmac('sha256', secrets.cacheSalt).update(accountId).digest('hex'),
+      cacheSalt: cacheSalts(secrets.cacheSalt),
     });
   } finally {
     await ledger.close();

@@ -1,7 +1,7 @@
 /** The Exchange over Node's own request and response. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from './config.ts';
-import { apiError } from './errors.ts';
+import { type ApiError, apiError } from './errors.ts';
 import { CallerLeft, type Exchange } from './exchange.ts';
 
 const LINGER_MS = 1_000;
@@ -30,8 +30,9 @@ export class NodeExchange implements Exchange {
     return Array.isArray(value) ? value[0] : value;
   }
 
-  body(): Promise<Uint8Array> {
-    return readBody(this.#request, this.#limits);
+  /** Most bodies come in one read with their head. */
+  body(): Uint8Array | Promise<Uint8Array> {
+    return this.#request.complete ? readAtOnce(this.#request, this.#limits) : readBody(this.#request, this.#limits);
   }
 
   head(status: number, headers: Readonly<Record<string, string>>): void {
@@ -71,10 +72,18 @@ export function repeatsAuthorization(request: IncomingMessage): boolean {
   return seen > 1;
 }
 
+function readAtOnce(request: IncomingMessage, limits: Limits): Uint8Array {
+  const body: Buffer = request.read() ?? Buffer.alloc(0);
+  if (body.length > limits.bodyBytes) throw tooLarge(limits);
+  return body;
+}
+
+function tooLarge(limits: Limits): ApiError {
+  return apiError('body_too_large', `The body is larger than ${limits.bodyBytes} bytes: send a shorter prompt.`);
+}
+
 function readBody(request: IncomingMessage, limits: Limits): Promise<Uint8Array> {
-  const tooLarge = () =>
-    apiError('body_too_large', `The body is larger than ${limits.bodyBytes} bytes: send a shorter prompt.`);
-  if (Number(request.headers['content-length'] ?? 0) > limits.bodyBytes) return Promise.reject(tooLarge());
+  if (Number(request.headers['content-length'] ?? 0) > limits.bodyBytes) return Promise.reject(tooLarge(limits));
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
@@ -87,7 +96,7 @@ function readBody(request: IncomingMessage, limits: Limits): Promise<Uint8Array>
       if (size > limits.bodyBytes) {
         request.pause();
         clearTimeout(timer);
-        reject(tooLarge());
+        reject(tooLarge(limits));
       } else chunks.push(chunk);
     });
     request.on('end', () => {

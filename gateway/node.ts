@@ -1,5 +1,5 @@
 /** The Node entry: configuration to platform to gateway to socket, and the way back on a drain. */
-import { createHmac, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,6 +11,7 @@ import { type InstanceDirectory, lockDirectory } from '../payments/directory.ts'
 import { openInstance } from '../payments/instance.ts';
 import { PriceList } from '../payments/prices.ts';
 import { Keyring } from './auth.ts';
+import { cacheSalts } from './cache-salt.ts';
 import type { Config } from './config.ts';
 import { loadAdminKey, removeWhereabouts, writeWhereabouts } from './data-dir.ts';
 import { Draining } from './exchange.ts';
@@ -127,7 +128,7 @@ async function assemble(
     operatorShares: new OperatorShares(database),
     openCalls: new Map(),
     accepting: true,
-    cacheSalt: (accountId) => createHmac('sha256', secrets.cacheSalt).update(accountId).digest('hex'),
+    cacheSalt: cacheSalts(secrets.cacheSalt),
   };
   return gateway;
 }

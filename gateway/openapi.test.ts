@@ -22,7 +22,7 @@ afterAll(async () => {
 const described: readonly RouteDescription[] = [...inferenceDescriptions, ...declaredRoutes];
 
 test('openapi.json lists exactly the routes that are mounted', () => {
-  const transport = { serve: () => new Response(), repeatsAuthorization: () => false };
+  const transport = { serve: () => new Response() };
   const mounted = createApp(gateway.running.gateway, transport)
     .routes.filter(({ method }) => method !== 'ALL')
     .map(({ method, path }) => `${method} ${path.replace(/:(\w+)(\{\.\+\})?/g, '{$1}')}`);

@@ -8,7 +8,7 @@ import type { StreamOutcome } from '../router/stream.ts';
 import type { Call } from './call.ts';
 import { type ApiError, apiError, errorBody } from './errors.ts';
 import { DeadlineExceeded, Draining, type Responder } from './exchange.ts';
-import { withCharge, withoutUsage } from './usage-bytes.ts';
+import { aroundUsage, withCharge } from './usage-bytes.ts';
 
 const streamHeaders = {
   'content-type': 'text/event-stream; charset=utf-8',
@@ -79,7 +79,9 @@ class StreamRelay {
   readonly #exchange: Responder;
   readonly #call: Call;
   readonly #stream: Extract<Dispatched, { kind: 'stream' }>;
+  /** What has come and is to leave. */
   readonly #pieces: Uint8Array[] = [];
+  #flushIsDue = false;
   #usageEvent: StreamEvent | null = null;
   #doneBytes: Uint8Array | null = null;
   #keepAlive: ReturnType<typeof setTimeout>;
@@ -99,19 +101,22 @@ class StreamRelay {
 
   /** Charges, then lets the end of the stream go. */
   async finish(outcome: StreamOutcome): Promise<void> {
+    const error = errorOf(outcome);
+    const callerLeft = outcome.kind === 'aborted' && error === null;
+    if (callerLeft) this.#pieces.length = 0;
+    else this.#flush();
     clearTimeout(this.#keepAlive);
     if (outcome.kind === 'complete') {
       await this.#call.close('complete', { billable: true });
       this.#exchange.end(Buffer.concat(this.#lastPieces()));
       return;
     }
-    const error = outcome.kind === 'broken' ? brokenStream() : endedByUs(outcome.reason);
-    if (error === null) {
+    if (callerLeft) {
       const again = await this.#exchange.askedAgain?.();
       return this.#call.close('aborted', { billable: again !== true });
     }
     await this.#call.close('failed', { billable: true });
-    this.#exchange.end(`data: ${errorBody(error)}\n\ndata: [DONE]\n\n`);
+    if (error !== null) this.#exchange.end(`data: ${errorBody(error)}\n\ndata: [DONE]\n\n`);
   }
 
   #pass(events: readonly StreamEvent[]): void {
@@ -120,9 +125,9 @@ class StreamRelay {
       meter.observeEvent(event);
       this.#take(event);
     }
-    this.#flush();
-    this.#call.noteProgress();
-    this.#keepAlive.refresh();
+    if (this.#flushIsDue) return;
+    this.#flushIsDue = true;
+    queueMicrotask(() => this.#flush());
   }
 
   #take(event: StreamEvent): void {
@@ -136,15 +141,20 @@ class StreamRelay {
       return;
     }
     const asked = includeUsage && continuousUsage;
-    this.#pieces.push(event.usage === null || asked ? event.bytes : bare(event));
+    if (event.usage === null || asked) this.#pieces.push(event.bytes);
+    else this.#pieces.push(...bare(event));
   }
 
+  /** Once for all frames that one read off the worker's socket brought: what costs is the write, not the bytes. */
   #flush(): void {
+    this.#flushIsDue = false;
     const [only] = this.#pieces;
     if (only === undefined) return;
     const bytes = this.#pieces.length === 1 ? only : Buffer.concat(this.#pieces);
     this.#pieces.length = 0;
     if (!this.#exchange.write(bytes)) this.#stream.rest.pause();
+    this.#call.noteProgress();
+    this.#keepAlive.refresh();
   }
 
   #lastPieces(): Uint8Array[] {
@@ -162,8 +172,15 @@ class StreamRelay {
 }
 
 /** The event without its usage, cut out of its own bytes where that is possible. */
-function bare(event: StreamEvent): Uint8Array {
-  return withoutUsage(event.bytes) ?? Buffer.from(`data: ${JSON.stringify({ ...event.chunk, usage: undefined })}\n\n`);
+function bare(event: StreamEvent): readonly Uint8Array[] {
+  const pieces = aroundUsage(event.bytes);
+  return pieces ?? [Buffer.from(`data: ${JSON.stringify({ ...event.chunk, usage: undefined })}\n\n`)];
+}
+
+/** What a caller who is still there must be told. */
+function errorOf(outcome: StreamOutcome): ApiError | null {
+  if (outcome.kind === 'complete') return null;
+  return outcome.kind === 'broken' ? brokenStream() : endedByUs(outcome.reason);
 }
 
 function brokenStream(): ApiError {

@@ -103,7 +103,7 @@ test('while the database is away routes say so and when to ask again, and the ga
   const { gateway: whole } = gateway.running;
   const away = connect('postgres://nobody@127.0.0.1:9/none');
   const platform = { ...whole.platform, database: away };
-  const transport = { serve: () => new Response(), repeatsAuthorization: () => false };
+  const transport = { serve: () => new Response() };
   const app = createApp({ ...whole, platform }, transport);
   for (const at of ['/v1/account', '/v1/calls', '/v1/models', '/readyz']) {
     const response = await app.request(at, { headers: { authorization: `Bearer ${gateway.apiKey}` } });

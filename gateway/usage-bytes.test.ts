@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { withCharge, withoutUsage } from './usage-bytes.ts';
+import { aroundUsage, withCharge } from './usage-bytes.ts';
 
 const usage = { prompt_tokens: 3, completion_tokens: 2, prompt_tokens_details: { cached_tokens: 1 } };
 
@@ -10,14 +10,14 @@ describe('usage inside bytes', () => {
       fc.property(fc.string(), fc.string(), (content, id) => {
         const before = { id, choices: [{ delta: { content: `${content},"usage":{}` } }] };
         const frame = Buffer.from(`data: ${JSON.stringify({ ...before, usage })}\n\n`);
-        expect(withoutUsage(frame)?.toString()).toBe(`data: ${JSON.stringify(before)}\n\n`);
+        expect(aroundUsage(frame)?.join('')).toBe(`data: ${JSON.stringify(before)}\n\n`);
       }),
     );
   });
 
   test('members after usage stay', () => {
     const frame = Buffer.from(`data: ${JSON.stringify({ id: 'a', usage, prompt_text: null })}\n\n`);
-    expect(withoutUsage(frame)?.toString()).toBe('data: {"id":"a","prompt_text":null}\n\n');
+    expect(aroundUsage(frame)?.join('')).toBe('data: {"id":"a","prompt_text":null}\n\n');
   });
 
   test('the charge becomes part of usage and the rest of the body stays as it came', () => {
@@ -31,7 +31,7 @@ describe('usage inside bytes', () => {
   });
 
   test('bytes without a usage object are told apart', () => {
-    expect(withoutUsage(Buffer.from('{"choices":[]}'))).toBeNull();
+    expect(aroundUsage(Buffer.from('{"choices":[]}'))).toBeNull();
     expect(withCharge(Buffer.from('{"usage":null}'), '"cost":1')).toBeNull();
   });
 });

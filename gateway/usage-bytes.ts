@@ -3,12 +3,12 @@
 /** The charge members that `usage` gains, as JSON text without braces: `"cost":…,"faregate":{…}`. */
 export type ChargeMembers = string;
 
-/** A frame or body without its `usage` member. Null when it has none that can be cut. */
-export function withoutUsage(bytes: Uint8Array): Buffer | null {
+/** What stands before and after the `usage` member of a frame or body. Null when it has none that can be cut. */
+export function aroundUsage(bytes: Uint8Array): readonly [Buffer, Buffer] | null {
   const buffer = asBuffer(bytes);
   const at = findUsage(buffer);
   if (at === null || at.comma < 0) return null;
-  return Buffer.concat([buffer.subarray(0, at.comma), buffer.subarray(at.close + 1)]);
+  return [buffer.subarray(0, at.comma), buffer.subarray(at.close + 1)];
 }
 
 /** A frame or body whose `usage` has the charge members too. Null when it has no usage object. */
