@@ -4,10 +4,10 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { stderrProgress } from '../workers/progress.ts';
 import { chart } from './chart.ts';
 import { Bench, type Plan, type Target } from './measure.ts';
 import { leaveMeasuredCore, pins, startHelper } from './processes.ts';
-import { progress } from './progress.ts';
 import { budgets, budgetTable, type Summary, table } from './report.ts';
 import { allWorkloads, quickWorkloads, type Row } from './workloads.ts';
 import { buildWorld, type World } from './world.ts';
@@ -56,7 +56,8 @@ process.exit();
 
 async function measure(plan: Plan): Promise<Summary> {
   leaveMeasuredCore();
-  progress('starting Postgres, a worker, and the gateways');
+  const progress = stderrProgress();
+  progress.step('starting Postgres, a worker, and the gateways');
   const world = await buildWorld();
   try {
     const fresh = await freshStart(world);
@@ -67,9 +68,9 @@ async function measure(plan: Plan): Promise<Summary> {
     const memory = { idleBytes: fresh.rssBytes, peakBytes: peakRssBytes, afterBytes: rssBytes };
     return { results, memory, coldStartMs: fresh.tookMs };
   } finally {
-    progress('stopping');
+    progress.step('stopping');
     await world.stop();
-    progress('');
+    progress.done();
   }
 }
 

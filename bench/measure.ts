@@ -1,5 +1,6 @@
 /** Runs workloads over rows in interleaved rounds and checks the books after every run. */
 import type { ChildProcess } from 'node:child_process';
+import type { Progress } from '../workers/progress.ts';
 import type { Job, Latencies, Loaded } from './job.ts';
 import type { Child } from './processes.ts';
 import { type Run, runJob } from './runs.ts';
@@ -41,15 +42,10 @@ export class Bench {
   readonly #world: World;
   readonly #generator: ChildProcess;
   readonly #targets: ReadonlyMap<Row, Target>;
-  readonly #progress: (text: string) => void;
+  readonly #progress: Progress;
   #settled = { calls: 0, complete: 0 };
 
-  constructor(
-    world: World,
-    generator: ChildProcess,
-    targets: ReadonlyMap<Row, Target>,
-    progress: (text: string) => void,
-  ) {
+  constructor(world: World, generator: ChildProcess, targets: ReadonlyMap<Row, Target>, progress: Progress) {
     this.#world = world;
     this.#generator = generator;
     this.#targets = targets;
@@ -62,9 +58,10 @@ export class Bench {
     for (const workload of workloads) {
       const runs = new Map<Row, Run[]>(workload.rows.map((row) => [row, []]));
       const slowest = results.filter(({ workload: name }) => name === workloads[0]?.name);
+      this.#progress.step(workload.name);
       for (let round = 0; round <= rounds; round++) {
         for (const [row, done] of runs) {
-          this.#progress(`${workload.name}: ${row}, ${round === 0 ? 'warming up' : `round ${round} of ${rounds}`}`);
+          this.#progress.detail(`${row}, ${round === 0 ? 'warming up' : `round ${round} of ${rounds}`}`);
           const run = await this.#once(workload, row, round === 0 ? firstMs : runMs, rateOf(workload, slowest));
           if (round > 0) done.push(run);
         }
