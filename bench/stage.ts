@@ -15,8 +15,14 @@ const nothing = Promise.resolve();
 /** Everything but keys, limits and money: relays, routes, judges and meters. */
 function passing(gateway: Gateway): Gateway {
   const { limits } = gateway.platform.config;
-  const anybody = { kind: 'agent', keyId: 'key_anybody', ownerId: 'acct_anybody', test: false,
-    ancestors: [], limits } as const;
+  const anybody = {
+    kind: 'agent',
+    keyId: 'key_anybody',
+    ownerId: 'acct_anybody',
+    test: false,
+    ancestors: [],
+    limits,
+  } as const;
   const admitted = { ok: true, headers: {}, release: () => {} } as const;
   return {
     ...authenticating(gateway),
