@@ -83,7 +83,10 @@ function tooLarge(limits: Limits): ApiError {
 }
 
 function readBody(request: IncomingMessage, limits: Limits): Promise<Uint8Array> {
+  const left = (cause?: Error) => new CallerLeft('the caller closed the connection', { cause });
   if (Number(request.headers['content-length'] ?? 0) > limits.bodyBytes) return Promise.reject(tooLarge(limits));
+  // Its events are over: nothing would ever come.
+  if (request.destroyed) return Promise.reject(left());
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
@@ -105,7 +108,7 @@ function readBody(request: IncomingMessage, limits: Limits): Promise<Uint8Array>
     });
     request.on('error', (error) => {
       clearTimeout(timer);
-      reject(new CallerLeft('the caller closed the connection', { cause: error }));
+      reject(left(error));
     });
   });
 }
