@@ -114,6 +114,8 @@ async function assemble(
   undo.unshift(() => outbound.close());
   const fleet = await openFleet(platform, outbound.outbound);
   undo.unshift(() => fleet.close());
+  const operatorShares = new OperatorShares(database);
+  await operatorShares.load();
   const gateway: Gateway = {
     platform,
     keyring,
@@ -125,7 +127,7 @@ async function assemble(
     replays: new Replays(config.limits, platform.now),
     metrics: createMetrics(),
     promptRatios: new PromptRatios(),
-    operatorShares: new OperatorShares(database),
+    operatorShares,
     openCalls: new Map(),
     accepting: true,
     cacheSalt: cacheSalts(secrets.cacheSalt),

@@ -11,6 +11,11 @@ export class OperatorShares {
     this.#database = database;
   }
 
+  /** Reads all there are, so that calls to known operators go on while the database is away. */
+  async load(): Promise<void> {
+    for (const { id, sharePpm } of await this.#database.orm.select().from(operator)) this.#sharesPpm.set(id, sharePpm);
+  }
+
   async of(operatorId: string): Promise<number> {
     const known = this.#sharesPpm.get(operatorId);
     if (known !== undefined) return known;

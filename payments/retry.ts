@@ -28,9 +28,10 @@ class StatementLate extends Error {
   readonly code = 'STATEMENT_LATE';
 }
 
-/** The code of a Postgres, driver or system error; empty when it has none. */
+/** The code of a Postgres, driver or system error, also of one that an ORM wrapped; empty when it has none. */
 export function errorCode(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : '';
+  if (!(error instanceof Error)) return '';
+  const code = 'code' in error ? error.code : errorCode(error.cause);
   return typeof code === 'string' ? code : '';
 }
 
