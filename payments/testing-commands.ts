@@ -1,0 +1,195 @@
+/** The commands of the model test: each does the same to the model and to the real ledger, and compares what they say. */
+import fc from 'fast-check';
+import { v7 as uuidv7 } from 'uuid';
+import type { Sql } from '../db/connect.ts';
+import type { Hold } from './holds.ts';
+import { deposit } from './ledger.ts';
+import type { Nanousd } from './money.ts';
+import { closing } from './testing.ts';
+import type { LedgerModel, ModelCall } from './testing-model.ts';
+import type { LedgerNode } from './testing-node.ts';
+
+export interface Real {
+  readonly sql: Sql;
+  readonly agents: readonly string[];
+  readonly nodes: readonly LedgerNode[];
+  /** By call id. */
+  readonly holds: Map<string, Hold>;
+  readonly clock: { nowMs: number };
+}
+
+export const AGENTS = 2;
+export const NODES = 2;
+
+type Command = fc.AsyncCommand<LedgerModel, Real>;
+
+/** Any sequence of these is allowed; one that makes no sense in a state does nothing there. */
+export function ledgerCommands(): fc.Arbitrary<Command>[] {
+  const agent = fc.nat(AGENTS - 1);
+  const node = fc.nat(NODES - 1);
+  const pick = fc.nat(100);
+  const amount = fc.integer({ min: 1, max: 500 });
+  const tokens = fc.nat(400);
+  const touch = fc.constantFrom('open', 'progress', 'progress', 'close', 'close', 'abort', 'void');
+  return [
+    fc
+      .tuple(agent, fc.integer({ min: 1, max: 1_000 }), fc.nat(5))
+      .map(([a, size, ref]) => topUp(a, BigInt(size), `${ref}`)),
+    ...Array<fc.Arbitrary<Command>>(4).fill(
+      fc.tuple(node, agent, amount).map(([n, a, size]) => reserve(n, a, BigInt(size))),
+    ),
+    ...Array<fc.Arbitrary<Command>>(6).fill(
+      fc.tuple(touch, pick, tokens).map(([how, which, count]) => use(how, which, count)),
+    ),
+    fc.integer({ min: 1, max: 700 }).map(tick),
+    node.map(crash),
+    ...Array<fc.Arbitrary<Command>>(3).fill(node.map(restart)),
+    node.map(drain),
+    fc.tuple(node, fc.constantFrom(true, false, false)).map(([n, cut]) => partition(n, cut)),
+    fc.constant(compare),
+  ];
+}
+
+function command(name: string, run: (model: LedgerModel, real: Real) => Promise<void>): Command {
+  return { check: () => true, run, toString: () => name };
+}
+
+function topUp(agent: number, amount: Nanousd, reference: string): Command {
+  return command(`top up agent ${agent} by ${amount} as ${reference}`, async (model, real) => {
+    const booked = await deposit(real.sql, { accountId: real.agents[agent] ?? '', amount, reference });
+    expectSame('the deposit is booked', 'txn' in booked, model.topUp(agent, amount, reference));
+  });
+}
+
+/** A hold may be refused where another instance has the money; none may exceed what is there. */
+function reserve(index: number, agent: number, amount: Nanousd): Command {
+  return command(`reserve ${amount} of agent ${agent} on node ${index}`, async (model, real) => {
+    const node = real.nodes[index];
+    if (!node?.instance) return;
+    const id = uuidv7();
+    const accountId = real.agents[agent] ?? '';
+    const outcome = await node.instance.holds.hold({ callId: id, accountId, keyId: 'key_model', amount });
+    if (!('code' in outcome)) {
+      if (amount > model.available(agent)) throw new Error(`held ${amount} of ${model.available(agent)}`);
+      real.holds.set(id, outcome);
+      model.reserve(id, { agent, instance: index, amount });
+    } else if (outcome.code === 'ledger_unavailable') {
+      expectSame('only a node cut off finds no ledger', node.partitioned, true);
+    } else {
+      if (outcome.available >= amount) throw new Error(`refused ${amount} though ${outcome.available} are there`);
+      if (outcome.available > model.available(agent)) throw new Error(`claims ${outcome.available} to be available`);
+    }
+  });
+}
+
+/** Something happens to one of the calls that live, or that have ended already: then nothing may change. */
+function use(how: string, which: number, tokens: number): Command {
+  return command(`${how} call ${which} at ${tokens}`, async (model, real) => {
+    const known = [...model.calls].filter(([, { instance }]) => real.nodes[instance]?.instance);
+    const [id, call] = known[which % (known.length || 1)] ?? [];
+    const hold = real.holds.get(id ?? '');
+    if (id === undefined || call === undefined || hold === undefined) return;
+    await apply(how, { id, call, hold, tokens }, model);
+    // The end of the turn, when the journal is written.
+    await new Promise((resolve) => setImmediate(resolve));
+  });
+}
+
+async function apply(
+  how: string,
+  { id, call, hold, tokens }: { id: string; call: ModelCall; hold: Hold; tokens: number },
+  model: LedgerModel,
+): Promise<void> {
+  const cost = BigInt(tokens);
+  if (how === 'open') {
+    hold.open(closing(0));
+    model.open(call);
+  } else if (how === 'progress') {
+    hold.progress(closing(tokens));
+    model.progress(call, cost);
+  } else if (how === 'void') {
+    await hold.void();
+    model.void(id, call);
+  } else {
+    await hold.capture(closing(tokens, { outcome: how === 'abort' ? 'aborted' : 'complete' }));
+    model.close(call, cost);
+  }
+  if (call.charged !== null) expectSame(`the charge of ${id}`, hold.charged, call.charged);
+}
+
+function tick(ms: number): Command {
+  return command(`${ms} ms pass`, async (model, real) => {
+    real.clock.nowMs += ms;
+    for (const { instance } of real.nodes) instance?.holds.expire();
+    model.tick(ms, (index) => Boolean(real.nodes[index]?.instance));
+    await new Promise((resolve) => setImmediate(resolve));
+  });
+}
+
+function crash(index: number): Command {
+  return command(`node ${index} is killed`, async (model, real) => {
+    await real.nodes[index]?.kill();
+    model.end(index);
+  });
+}
+
+function restart(index: number): Command {
+  return command(`node ${index} starts`, async (_model, real) => {
+    const node = real.nodes[index];
+    if (node !== undefined && node.instance === null) await node.start();
+  });
+}
+
+function drain(index: number): Command {
+  return command(`node ${index} drains and starts`, async (model, real) => {
+    const node = real.nodes[index];
+    if (node === undefined || node.instance === null || node.partitioned) return;
+    await node.stop();
+    model.end(index);
+    await node.start();
+  });
+}
+
+function partition(index: number, cut: boolean): Command {
+  return command(`node ${index} is ${cut ? 'cut off' : 'back'}`, async (_model, real) => {
+    if (cut) real.nodes[index]?.partition();
+    else real.nodes[index]?.heal();
+  });
+}
+
+/** Everything that can be settled is; then each settled call is charged as the model says. */
+const compare: Command = command('compare', async (model, real) => {
+  for (const node of real.nodes) if (!node.partitioned) await node.instance?.settler.drain();
+  for (const { id, charged } of await settled(real))
+    expectSame(`the charge of ${id}`, charged, model.calls.get(id)?.charged);
+});
+
+/** When all nodes have come back and drained: the ledger says what the model says, to the nano. */
+export async function compareAtEnd(model: LedgerModel, real: Real): Promise<void> {
+  for (const [index, node] of real.nodes.entries()) {
+    node.heal();
+    if (node.instance === null) await node.start();
+    await node.stop();
+    model.end(index);
+  }
+  const charges = new Map((await settled(real)).map(({ id, charged }) => [id, charged]));
+  for (const [id, { charged }] of model.calls) expectSame(`the charge of ${id}`, charges.get(id), charged);
+  expectSame('the number of calls', charges.size, model.calls.size);
+  for (const [agent, accountId] of real.agents.entries()) {
+    const rows = await real.sql<{ kind: string; balance: Nanousd }[]>`
+      select kind, balance from account where owner = ${accountId} and balance <> 0`;
+    const expected = model.available(agent);
+    const [only = { kind: 'prepaid', balance: 0n }, ...more] = rows;
+    expectSame(`the money of agent ${agent}`, `${only.kind} ${only.balance}`, `prepaid ${expected}`);
+    expectSame('nothing is leased', more.length, 0);
+  }
+}
+
+function settled({ sql, agents }: Real): Promise<{ id: string; charged: Nanousd }[]> {
+  return sql<{ id: string; charged: Nanousd }[]>`
+    select id::text as id, charged_nanousd as charged from call where account_id = any(${`{${agents.join(',')}}`}::text[])`;
+}
+
+function expectSame<T>(what: string, real: T, model: T): void {
+  if (real !== model) throw new Error(`${what}: ${String(real)}, and by the model ${String(model)}`);
+}
