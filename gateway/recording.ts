@@ -18,7 +18,7 @@ export interface Keeper {
 }
 
 export interface RecordingRules {
-  /** A call without a key whose caller left before the head goes on for this long. */
+  /** For so long a call without a key whose caller left waits for a retry, which is charged in its place. */
   readonly rejoinMs: number;
   /** A caller without a key who was sent more than this of a stream has its head, and no client asks again after the head. */
   readonly lostHeadBytes: number;
@@ -59,7 +59,6 @@ export class Recording implements Responder {
   #keptBytes = 0;
   #missed = false;
   #onDrain: () => void = () => {};
-  #rejoin: ReturnType<typeof setTimeout> | undefined;
   readonly #again = Promise.withResolvers<boolean>();
 
   constructor(keeper: Keeper, rules: RecordingRules, entry: Entry) {
@@ -104,7 +103,6 @@ export class Recording implements Responder {
 
   end(bytes?: Uint8Array | string): void {
     if (bytes !== undefined) this.#record(bytes, Number.POSITIVE_INFINITY);
-    clearTimeout(this.#rejoin);
     this.#missed = this.#callers.size === 0;
     for (const caller of this.#callers.keys()) caller.end(bytes);
     this.#callers.clear();
@@ -120,7 +118,6 @@ export class Recording implements Responder {
 
   /** Gives a further caller the same answer: what there is of it now, the rest as it comes. */
   attach(caller: Responder): void {
-    clearTimeout(this.#rejoin);
     const own = { 'idempotent-replayed': 'true' };
     if (this.#head !== null) caller.head(this.#head.status, { ...this.#head.headers, ...own });
     for (const page of this.#log?.read() ?? []) caller.write(page);
@@ -170,11 +167,11 @@ export class Recording implements Responder {
     // The one who left may have been the slow one.
     this.#onDrain();
     if (this.#callers.size > 0 || (this.entry.keyed && this.replayable)) return;
-    if (!this.replayable) this.#giveUp();
-    else if (this.headSent) this.#lose();
-    else this.#rejoin = setTimeout(() => this.#giveUp(), this.#rules.rejoinMs);
+    if (this.replayable) this.#lose();
+    else this.#giveUp();
   }
 
+  /** The worker is let go at once: whether its caller gave up or lost the connection, nobody can tell yet. */
   #lose(): void {
     this.#state = 'lost';
     this.control.abort(callerLeft());

@@ -30,6 +30,12 @@ export interface TestOptions {
   readonly log?: Log;
 }
 
+interface PostInit {
+  readonly key?: string;
+  readonly signal?: AbortSignal;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 export interface TestGateway extends AsyncDisposable {
   readonly url: string;
   readonly running: RunningGateway;
@@ -44,7 +50,7 @@ export interface TestGateway extends AsyncDisposable {
   readonly operator: ReturnType<typeof client>;
   readonly agent: ReturnType<typeof client>;
   /** A call as an agent's own HTTP client makes it; a whole URL goes to another entry on the same database. */
-  post(path: string, body: unknown, init?: { key?: string; signal?: AbortSignal }): Promise<Response>;
+  post(path: string, body: unknown, init?: PostInit): Promise<Response>;
   register(worker: TestWorker): Promise<string>;
   untilServing(ids: readonly string[]): Promise<void>;
   /** Stops everything; the books must balance. */
@@ -109,7 +115,7 @@ export async function startTestGateway(options: TestOptions = {}): Promise<TestG
     admin,
     operator,
     agent: client(`${running.url}/v1`, String(apiKey)),
-    post: (path, body, init = {}) => post(new URL(path, running.url), init.key ?? String(apiKey), body, init.signal),
+    post: (path, body, init = {}) => post(new URL(path, running.url), String(apiKey), body, init),
     register,
     untilServing,
     stop,
@@ -122,10 +128,10 @@ function simulatedWorker(simulator: Simulator, options: SimulatorOptions): TestW
   return { url: simulator.url, models, ...(options.apiKey === undefined ? {} : { engineKey: options.apiKey }) };
 }
 
-function post(url: URL, key: string, body: unknown, signal?: AbortSignal): Promise<Response> {
+function post(url: URL, ownKey: string, body: unknown, { key = ownKey, signal, headers }: PostInit): Promise<Response> {
   return fetch(url, {
     method: 'POST',
-    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', ...headers },
     body: typeof body === 'string' ? body : JSON.stringify(body),
     ...(signal === undefined ? {} : { signal }),
   });
