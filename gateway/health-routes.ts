@@ -151,6 +151,7 @@ function readings(gateway: Gateway): Readings {
     heldNanousd: held.reduce((sum, nanousd) => sum + nanousd, 0n),
     workersByState,
     settlePending: gateway.ledger.settler.waiting,
+    replayBytes: gateway.replays.bytes,
     ledgerHealthy: gateway.ledger.healthy(),
   };
 }

@@ -19,6 +19,7 @@ const quiet: Readings = {
   heldNanousd: 0n,
   workersByState: new Map(),
   settlePending: 0,
+  replayBytes: 0,
   ledgerHealthy: true,
 };
 

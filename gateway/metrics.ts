@@ -25,6 +25,8 @@ export interface Readings {
   readonly workersByState: ReadonlyMap<string, number>;
   /** Closed calls that are not yet in the database. */
   readonly settlePending: number;
+  /** Memory of the answers that are kept for replay. */
+  readonly replayBytes: number;
   readonly ledgerHealthy: boolean;
 }
 
@@ -135,6 +137,7 @@ function gaugeFamilies(registers: Registry[]) {
     held: gauge('faregate_held_nanousd', 'Money that open calls hold, in nano-USD.'),
     workers: new Gauge({ name: 'faregate_workers', help: 'Workers by state.', labelNames: ['state'], registers }),
     settlePending: gauge('faregate_settle_pending', 'Closed calls that are not yet in the database.'),
+    replayBytes: gauge('faregate_replay_bytes', 'Memory of the answers that are kept for replay.'),
     healthy: gauge('faregate_ledger_healthy', '1 while calls can be charged safely, otherwise 0.'),
   };
 }
@@ -160,6 +163,7 @@ function read(gauges: ReturnType<typeof gaugeFamilies>, readings: Readings): voi
   gauges.holdsOpen.set(readings.holdsOpen);
   gauges.held.set(Number(readings.heldNanousd));
   gauges.settlePending.set(readings.settlePending);
+  gauges.replayBytes.set(readings.replayBytes);
   gauges.healthy.set(readings.ledgerHealthy ? 1 : 0);
   gauges.workers.reset();
   for (const [state, count] of readings.workersByState) gauges.workers.set({ state }, count);

@@ -3,10 +3,11 @@
  * none but say by `X-Stainless-Retry-Count` that they ask again. Either way a copy is given the answer of the first, as it is made
  * or after it ended, and the first alone is charged.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Limits } from './config.ts';
 import { type ApiError, apiError } from './errors.ts';
 import type { Exchange, Responder } from './exchange.ts';
+import { Fifo } from './fifo.ts';
 import { type Entry, type Keeper, Recording } from './recording.ts';
 
 type ReplayLimits = Pick<Limits, 'replayMs' | 'replayBytes' | 'rejoinMs' | 'lostHeadBytes' | 'attempts'>;
@@ -33,7 +34,7 @@ export class Replays implements Keeper {
   /** In one place there can be several: two clients with one key may ask the same at once. */
   readonly #unkeyed = new Map<string, Set<Recording>>();
   /** Those that ended, oldest first. Where memory is short, answers without a key go first. */
-  readonly #ended = { unkeyed: new Set<Recording>(), keyed: new Set<Recording>() };
+  readonly #ended = { unkeyed: new Fifo<Recording>(), keyed: new Fifo<Recording>() };
   #bytes = 0;
   #sweeping = false;
 
@@ -53,6 +54,7 @@ export class Replays implements Keeper {
    * Throws `idempotency_mismatch`, `request_in_progress` and `invalid_request`.
    */
   join(exchange: Exchange, asked: Asked): Responder | null {
+    if (this.#limits.replayBytes === 0) return exchange;
     const key = exchange.header('idempotency-key');
     if (key !== undefined) return this.#joinKeyed(exchange, key, asked);
     const retries = exchange.header('x-stainless-retry-count');
@@ -88,15 +90,13 @@ export class Replays implements Keeper {
       this.#empty(recording, ENTRY_BYTES);
     }
     entry.endedAtMs = this.#now();
-    (entry.keyed ? this.#ended.keyed : this.#ended.unkeyed).add(recording);
+    (entry.keyed ? this.#ended.keyed : this.#ended.unkeyed).push(recording);
     if (!this.#sweeping) this.#sweepLater();
   }
 
   forget(recording: Recording): void {
     const { place } = recording.entry;
     this.#empty(recording, 0);
-    this.#ended.keyed.delete(recording);
-    this.#ended.unkeyed.delete(recording);
     if (this.#keyed.get(place) === recording) this.#keyed.delete(place);
     const alike = this.#unkeyed.get(place);
     if (alike?.delete(recording) && alike.size === 0) this.#unkeyed.delete(place);
@@ -157,13 +157,13 @@ export class Replays implements Keeper {
   }
 
   #makeRoom(bytes: number): boolean {
-    for (const ended of [this.#ended.unkeyed, this.#ended.keyed]) {
-      for (const oldest of ended) {
-        if (this.#bytes + bytes <= this.#limits.replayBytes) return true;
-        this.forget(oldest);
-      }
+    while (this.#bytes + bytes > this.#limits.replayBytes) {
+      const ended = this.#ended.unkeyed.oldest === undefined ? this.#ended.keyed : this.#ended.unkeyed;
+      if (ended.oldest === undefined) return false;
+      this.forget(ended.oldest);
+      ended.drop();
     }
-    return this.#bytes + bytes <= this.#limits.replayBytes;
+    return true;
   }
 
   #sweepLater(): void {
@@ -176,17 +176,17 @@ export class Replays implements Keeper {
     this.#sweeping = false;
     const oldestMs = this.#now() - this.#limits.replayMs;
     for (const ended of [this.#ended.unkeyed, this.#ended.keyed]) {
-      for (const recording of ended) {
-        if (recording.entry.endedAtMs > oldestMs) break;
-        this.forget(recording);
+      while (ended.oldest !== undefined && ended.oldest.entry.endedAtMs <= oldestMs) {
+        this.forget(ended.oldest);
+        ended.drop();
       }
-      if (ended.size > 0 && !this.#sweeping) this.#sweepLater();
+      if (ended.oldest !== undefined && !this.#sweeping) this.#sweepLater();
     }
   }
 }
 
 function fingerprintOf({ keyId, path, body }: Asked): string {
-  return createHash('sha256').update(`${keyId}\n${path}\n`).update(body).digest('base64');
+  return `${keyId} ${path} ${hash('sha256', body, 'base64')}`;
 }
 
 function retryCount(header: string): number {
