@@ -99,7 +99,8 @@ test('no key is made wider than its maker, deeper than three, or ended already',
 });
 
 test('the keys below a key share its limit', async () => {
-  const parent = await make(agent, { requests_per_minute: 3 });
+  // Two to make the children, three for them.
+  const parent = await make(agent, { requests_per_minute: 5 });
   const children = [await make(parent.ask), await make(parent.ask)];
   const statuses: number[] = [];
   for (let round = 0; round < 2; round++) {
@@ -111,6 +112,13 @@ test('the keys below a key share its limit', async () => {
   }
   expect(statuses).toEqual([200, 200, 200, 429]);
   expect((await call(parent.key)).status).toBe(429);
+});
+
+test('to make keys counts against the limit of requests', async () => {
+  const parent = await make(agent, { requests_per_minute: 2 });
+  await make(parent.ask);
+  await make(parent.ask);
+  expect(errorOf(await parent.ask('POST', '/v1/keys', {}))).toMatchObject({ status: 429, code: 'rate_limited' });
 });
 
 test('a revoked key ends at once with all keys below it, and the others stay', async () => {

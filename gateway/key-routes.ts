@@ -1,5 +1,6 @@
 /** /v1/keys: an agent makes keys of its own key for its helpers, no wider than its own, and revokes them. */
 import { z } from 'zod';
+import { admitCall } from './admission.ts';
 import {
   CHILDREN_MAX,
   KEY_DEPTH_MAX,
@@ -60,6 +61,8 @@ const createOwnKey = defineRoute({
     response: { ...keyExample, key: 'fg_live_4fT0aYcN2mWqPz7RxLh9KdVbEoSuGi36XjB1q' },
   },
   async handler({ gateway, principal, body }) {
+    // A request like any other: nobody fills the table of keys faster than it may call.
+    admitCall(gateway.rateLimiter, principal, { tokens: 0, stream: false }).release(0);
     if (principal.ancestors.length >= KEY_DEPTH_MAX) {
       throw apiError('forbidden', `A key can have at most ${KEY_DEPTH_MAX} above it: use this one, or one above it.`);
     }

@@ -1,0 +1,54 @@
+/** What belongs to one tenant does not exist for another: on every route that names a thing by its id. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startTestGateway, type TestGateway } from './testing.ts';
+import { type Ask, asker, declaredRoutes, errorOf } from './testing-routes.ts';
+
+let gateway: TestGateway;
+/** By the kind of key: another tenant, and one of the same tenant. */
+const strangers = new Map<string, Ask>();
+/** By the beginning of a path: the id of a thing that exists. */
+const things = new Map<string, string>();
+
+beforeAll(async () => {
+  gateway = await startTestGateway();
+  const { id } = await gateway.admin('POST', '/accounts', { name: 'stranger' });
+  strangers.set('agent', asker(gateway.url, String((await gateway.admin('POST', `/accounts/${id}/keys`, {})).key)));
+  const operator = await gateway.admin('POST', '/operators', { name: 'stranger' });
+  strangers.set('operator', asker(gateway.url, String(operator.key)));
+  const messages = [{ role: 'user', content: 'Hello' }];
+  const call = await gateway.post('/v1/chat/completions', { model: 'tiny', messages, max_tokens: 2 });
+  await call.text();
+  things.set('/v1/calls/', call.headers.get('x-faregate-call') ?? '');
+  things.set('/v1/keys/', String((await gateway.agent('POST', '/keys', {})).id));
+  things.set('/operator/v1/workers/', gateway.workerIds[0] ?? '');
+});
+
+afterAll(async () => {
+  await gateway.stop();
+});
+
+const named = declaredRoutes.filter(({ path, security }) => path.includes('{id}') && security !== 'admin');
+
+test.each(named.map((route) => [`${route.method} ${route.path}`, route] as const))(
+  "%s answers another tenant's id as one that does not exist",
+  async (_name, { method, path, security, example }) => {
+    const thing = things.get(path.slice(0, path.indexOf('{')));
+    if (thing === undefined) throw new Error(`no thing to ask for under ${path}`);
+    const ask = strangers.get(security ?? '');
+    if (ask === undefined) throw new Error(`no stranger with a key of the kind ${security}`);
+    const refused = async (id: string) => {
+      const { body, ...answer } = await ask(method.toUpperCase(), path.replace('{id}', id), example.body);
+      return { body: JSON.stringify(body).replaceAll(id, '…'), ...errorOf({ body, ...answer }) };
+    };
+    const nobody = thing.replace(/[0-9a-f]{8}$/, '00000000');
+    expect(await refused(thing)).toMatchObject({ status: 404, code: 'not_found' });
+    expect(await refused(thing)).toEqual(await refused(nobody));
+  },
+);
+
+test('nothing of it changed: its owners still see and use it', async () => {
+  expect((await gateway.agent('GET', `/calls/${things.get('/v1/calls/')}`)).status).toBe('closed');
+  const { data } = await gateway.agent('GET', '/keys');
+  expect((data as { id: string }[]).map(({ id }) => id)).toContain(things.get('/v1/keys/'));
+  expect((await gateway.operator('GET', `/workers/${gateway.workerIds[0]}`)).state).not.toBe('draining');
+});
