@@ -52,3 +52,19 @@ test('nothing of it changed: its owners still see and use it', async () => {
   expect((data as { id: string }[]).map(({ id }) => id)).toContain(things.get('/v1/keys/'));
   expect((await gateway.operator('GET', `/workers/${gateway.workerIds[0]}`)).state).not.toBe('draining');
 });
+
+test("a prompt in the engine's cache is found by its own tenant and by no other", async () => {
+  const { id } = await gateway.admin('POST', '/accounts', { name: 'rich stranger' });
+  await gateway.admin('POST', `/accounts/${id}/credits`, { nanousd: '1000000000', reference: 'funds' });
+  const { key } = await gateway.admin('POST', `/accounts/${id}/keys`, {});
+  const body = { model: 'tiny', messages: [{ role: 'user', content: 'A long secret. '.repeat(40) }], max_tokens: 2 };
+  const cachedFor = async (apiKey: string) => {
+    const response = await gateway.post('/v1/chat/completions', body, { key: apiKey });
+    const { usage } = (await response.json()) as { usage: { prompt_tokens_details: { cached_tokens: number } | null } };
+    return usage.prompt_tokens_details?.cached_tokens ?? 0;
+  };
+  expect(await cachedFor(gateway.apiKey)).toBe(0);
+  expect(await cachedFor(gateway.apiKey)).toBeGreaterThan(16);
+  expect(await cachedFor(String(key))).toBe(0);
+  expect(await cachedFor(String(key))).toBeGreaterThan(16);
+});
