@@ -90,10 +90,11 @@ export class Recording implements Responder {
     for (const [caller, own] of this.#callers) caller.head(status, { ...headers, ...own });
   }
 
+  /** The fastest caller sets the pace: one whose line is dead, not yet known to have left, must not hold up the others. */
   write(bytes: Uint8Array | string): boolean {
     this.#record(bytes, this.entry.keyed ? Number.POSITIVE_INFINITY : this.#rules.lostHeadBytes);
-    let ready = true;
-    for (const caller of this.#callers.keys()) if (!caller.write(bytes)) ready = false;
+    let ready = this.#callers.size === 0;
+    for (const caller of this.#callers.keys()) ready = caller.write(bytes) || ready;
     return ready;
   }
 
@@ -164,7 +165,7 @@ export class Recording implements Responder {
     this.#callers.delete(caller);
     if (this.#state === 'ended') this.#missed = true;
     if (this.#state !== 'running') return;
-    // The one who left may have been the slow one.
+    // It may have been the one that the others waited for.
     this.#onDrain();
     if (this.#callers.size > 0 || (this.entry.keyed && this.replayable)) return;
     if (this.replayable) this.#lose();

@@ -128,6 +128,21 @@ test('requests that say nothing of retries are not kept', () => {
   expect(kept.bytes).toBe(0);
 });
 
+test('a caller who does not read holds up none of the others', async () => {
+  const kept = replays();
+  const first = send(kept, { 'idempotency-key': 'slow' });
+  first.answer?.head(200, {});
+  const second = send(kept, { 'idempotency-key': 'slow' });
+  expect(second.answer).toBeNull();
+  const seen = second.text;
+  for (let count = 0; count < 5; count++) {
+    await sleep(5);
+    expect(first.answer?.write(`part ${count} `)).toBe(true);
+  }
+  first.answer?.end();
+  expect(await seen).toBe('part 0 part 1 part 2 part 3 part 4 ');
+});
+
 describe('memory', () => {
   const keyed = (to: Replays, key: string) => send(to, { 'idempotency-key': key });
 
