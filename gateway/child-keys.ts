@@ -25,16 +25,13 @@ export interface ChildKey {
 
 export type MintRefusal = { readonly code: 'parent_gone' | 'too_many' | 'already_over' };
 
-/** Further keys below one key: how deep, and how many that are in force directly below one. */
-export const KEY_DEPTH_MAX = 3;
-export const CHILDREN_MAX = 100;
-
-/** Makes a key below the principal's own. What is returned as `key` cannot be shown again. */
+/** Makes a key below the principal's own, unless `childrenMax` are in force there. What is returned as `key` cannot be shown again. */
 export function mintChild(
   sql: Sql,
   keyring: { hash(key: string): string },
   parent: Principal,
   child: ChildKey,
+  childrenMax: number,
 ): Promise<{ id: string; key: string } | MintRefusal> {
   return inTransaction(sql, async (tx) => {
     // Whoever revokes the parent waits until the child is there to be revoked too, or comes first.
@@ -46,7 +43,7 @@ export function mintChild(
       select count(*)::integer as children, coalesce(${above.expiresAt}::timestamptz <= now(), false) as over from api_key
       where parent_id = ${parent.keyId} and revoked_at is null and coalesce(expires_at > now(), true)`;
     if (now?.over !== false) return { code: 'already_over' };
-    if (now.children >= CHILDREN_MAX) return { code: 'too_many' };
+    if (now.children >= childrenMax) return { code: 'too_many' };
     const key: NewKey = { ownerId: parent.ownerId, kind: parent.test ? 'test' : 'live', name: child.name };
     return insertKey(tx, keyring, { ...key, ...child.limits, parentId: parent.keyId, expiresAt: above.expiresAt });
   });

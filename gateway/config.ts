@@ -26,6 +26,11 @@ export const limits = {
   rejoinMs: 2_000,
   /** Of a stream that was cut off within this much, the client may have seen nothing. */
   lostHeadBytes: 8 * 1024,
+  /** Keys that agents make: how deep below each other, and how many in force directly below one. */
+  keyDepth: 3,
+  keysBelow: 100,
+  /** Each statement holds a connection while its caller reads: the others are the ledger's. */
+  statementsAtOnce: 2,
   requestsPerMinute: 6_000,
   tokensPerMinute: 10_000_000,
   openStreams: 256,

@@ -1,15 +1,7 @@
 /** /v1/keys: an agent makes keys of its own key for its helpers, no wider than its own, and revokes them. */
 import { z } from 'zod';
 import { admitCall } from './admission.ts';
-import {
-  CHILDREN_MAX,
-  KEY_DEPTH_MAX,
-  type KeyRow,
-  keysUnder,
-  keyUnder,
-  type MintRefusal,
-  mintChild,
-} from './child-keys.ts';
+import { type KeyRow, keysUnder, keyUnder, type MintRefusal, mintChild } from './child-keys.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { revokeKey } from './key-store.ts';
 import { defineRoute, type Route } from './route.ts';
@@ -46,7 +38,7 @@ const keyExample = {
 const createOwnKey = defineRoute({
   method: 'post',
   path: '/v1/keys',
-  summary: `Make a further key of your account for a helper, no wider than the one you send. It is shown this once. At most ${KEY_DEPTH_MAX} below each other.`,
+  summary: 'Make a further key of your account for a helper, no wider than the one you send. It is shown this once.',
   security: 'agent',
   body: z.strictObject({
     name: label.optional(),
@@ -63,8 +55,9 @@ const createOwnKey = defineRoute({
   async handler({ gateway, principal, body }) {
     // A request like any other: nobody fills the table of keys faster than it may call.
     admitCall(gateway.rateLimiter, principal, { tokens: 0, stream: false }).release(0);
-    if (principal.ancestors.length >= KEY_DEPTH_MAX) {
-      throw apiError('forbidden', `A key can have at most ${KEY_DEPTH_MAX} above it: use this one, or one above it.`);
+    const { keyDepth, keysBelow } = gateway.platform.config.limits;
+    if (principal.ancestors.length >= keyDepth) {
+      throw apiError('forbidden', `A key can have at most ${keyDepth} above it: use this one, or one above it.`);
     }
     const limits = {
       requestsPerMinute: body.requests_per_minute ?? null,
@@ -76,10 +69,10 @@ const createOwnKey = defineRoute({
     requireWithin('open_streams', limits.openStreams, principal.limits.openStreams);
     const { sql } = gateway.platform.database;
     const child = { name: body.name ?? null, expiresAt: body.expires_at ?? null, limits };
-    const made = await mintChild(sql, gateway.keyring, principal, child);
-    if ('code' in made) throw refusal(made);
+    const made = await mintChild(sql, gateway.keyring, principal, child, keysBelow);
+    if ('code' in made) throw refusal(made, keysBelow);
     const row = await keyUnder(sql, principal, made.id);
-    if (row === undefined) throw refusal({ code: 'parent_gone' });
+    if (row === undefined) throw refusal({ code: 'parent_gone' }, keysBelow);
     return { ...keyJson(row), key: made.key };
   },
 });
@@ -138,13 +131,13 @@ function requireWithin(param: string, wanted: number | null, own: number): void 
   throw apiError('invalid_request', `A key has no wider limits than the one that makes it: at most ${own}.`, { param });
 }
 
-function refusal({ code }: MintRefusal): ApiError {
+function refusal({ code }: MintRefusal, keysBelow: number): ApiError {
   switch (code) {
     case 'parent_gone':
       return apiError('invalid_api_key', 'This key was revoked a moment ago.');
     case 'already_over':
       return apiError('invalid_request', 'A key ends in the future.', { param: 'expires_at' });
     case 'too_many':
-      return apiError('forbidden', `There are ${CHILDREN_MAX} keys in force below this one: revoke one first.`);
+      return apiError('forbidden', `There are ${keysBelow} keys in force below this one: revoke one first.`);
   }
 }

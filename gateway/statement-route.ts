@@ -7,8 +7,7 @@ import { defineRoute } from './route.ts';
 import { settled } from './settled.ts';
 import { type StatementFormat, statementText, statementTypes } from './statement.ts';
 
-/** Each holds a connection while its caller reads: the others are the ledger's. */
-const AT_ONCE = 2;
+/** Statements that are read now, in this process. */
 let open = 0;
 
 const moment = z
@@ -41,7 +40,7 @@ export const getStatement = defineRoute({
     const from = query.from ?? `${to.slice(0, 7)}-01T00:00:00.000Z`;
     if (from > to)
       throw apiError('invalid_request', 'A statement begins before its end and before now.', { param: 'from' });
-    if (open >= AT_ONCE) {
+    if (open >= gateway.platform.config.limits.statementsAtOnce) {
       throw apiError('overloaded', 'Other statements are being read: ask again.', { retryAfterMs: 1_000 });
     }
     const format: StatementFormat = query.format ?? (/\btext\/csv\b/i.test(accept) ? 'csv' : 'ndjson');
