@@ -51,7 +51,9 @@ const environment = z.object({
   FAREGATE_DATA_DIR: z.string().min(1).default('.faregate'),
   FAREGATE_ADMIN_KEY: z.string().startsWith('fg_adm_').optional(),
   FAREGATE_ACK: z.enum(['page', 'disk', 'database']).default('page'),
-  FAREGATE_PROCESSES: z.coerce.number().pipe(z.literal(1, 'this version runs one process')).default(1),
+  FAREGATE_PROCESSES: z.coerce.number().int().min(1).max(64).default(1),
+  /** Set by the gateway itself for each of its processes. */
+  FAREGATE_PROCESS_NUMBER: z.coerce.number().int().min(1).optional(),
   FAREGATE_REGION: z.string().min(1).default('local'),
   FAREGATE_LOG: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
   FAREGATE_ALLOW_PRIVATE_WORKERS: flag.default(false),
@@ -72,6 +74,9 @@ export interface Config {
   readonly dataDir: string;
   readonly adminKey: string | undefined;
   readonly ack: 'page' | 'disk' | 'database';
+  readonly processes: number;
+  /** Which of several processes this is, from 1; null where there is only one. */
+  readonly processNumber: number | null;
   readonly region: string;
   readonly logLevel: string;
   readonly allowPrivateWorkers: boolean;
@@ -100,6 +105,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     dataDir: values.FAREGATE_DATA_DIR,
     adminKey: values.FAREGATE_ADMIN_KEY,
     ack: values.FAREGATE_ACK,
+    processes: values.FAREGATE_PROCESSES,
+    processNumber: values.FAREGATE_PROCESS_NUMBER ?? null,
     region: values.FAREGATE_REGION,
     logLevel: values.FAREGATE_LOG,
     allowPrivateWorkers: values.FAREGATE_ALLOW_PRIVATE_WORKERS,

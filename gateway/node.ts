@@ -1,7 +1,6 @@
 /** The Node entry: configuration to platform to gateway to socket, and the way back on a drain. */
 import { randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { connect } from '../db/connect.ts';
@@ -16,6 +15,7 @@ import type { Config } from './config.ts';
 import { loadAdminKey, removeWhereabouts, writeWhereabouts } from './data-dir.ts';
 import { Draining } from './exchange.ts';
 import { openFleet } from './fleet.ts';
+import { journalDirectory, journalName, settleLeftJournals } from './journals.ts';
 import { createMetrics } from './metrics.ts';
 import { OperatorShares } from './operator-shares.ts';
 import { createOutbound } from './outbound-node.ts';
@@ -43,7 +43,7 @@ export async function startGateway(config: Config, log: Log = stderrLog(config))
   const undo: (() => Promise<unknown>)[] = [];
   try {
     // Before the database: another gateway on this directory must keep its Postgres.
-    const directory = lockDirectory(join(config.dataDir, 'journal'));
+    const directory = lockDirectory(journalDirectory(config));
     undo.unshift(async () => directory.unlock());
     const embedded = config.databaseUrl === undefined ? await startEmbedded(config.dataDir) : null;
     if (embedded !== null) undo.unshift(() => embedded.stop());
@@ -65,9 +65,10 @@ async function start(
   const platform = nodePlatform(config, log, databaseUrl);
   undo.unshift(() => platform.database.close());
   const adminKey = config.adminKey ?? (await loadAdminKey(config.dataDir));
+  const isAlone = config.processNumber === null;
   const gateway = await assemble(platform, { adminKey, directory: held.directory }, undo);
   const { server, url } = await serveGateway(gateway, config);
-  await writeWhereabouts(config.dataDir, { url, pid: process.pid });
+  if (isAlone) await writeWhereabouts(config.dataDir, { url, pid: process.pid });
   log.info({ url, region: config.region }, 'ready');
   return {
     url,
@@ -76,7 +77,7 @@ async function start(
     gateway,
     stop: async (hurry = new AbortController().signal) => {
       await drain(gateway, server, hurry);
-      await removeWhereabouts(config.dataDir);
+      if (isAlone) await removeWhereabouts(config.dataDir);
       for (const step of undo) await step();
       log.info({}, 'stopped');
     },
@@ -91,14 +92,10 @@ async function assemble(
 ): Promise<Gateway> {
   const { config, database, log } = platform;
   const secrets = await loadSecrets(database.sql);
-  const ledger = await openInstance({
-    sql: database.sql,
-    directory,
-    ack: config.ack,
-    log,
-    now: platform.now,
-    holdExpiryMs: config.limits.totalMs + config.limits.holdGraceMs,
-  });
+  const options = { sql: database.sql, ack: config.ack, log, now: platform.now };
+  if (config.processNumber === null) await settleLeftJournals(config.dataDir, new Set([journalName(null)]), options);
+  const holdExpiryMs = config.limits.totalMs + config.limits.holdGraceMs;
+  const ledger = await openInstance({ ...options, directory, holdExpiryMs });
   undo.unshift(() => ledger.close());
   const prices = await PriceList.open(database.sql);
   undo.unshift(() => prices.close());
@@ -163,6 +160,6 @@ async function callsEnd(gateway: Gateway, signal: AbortSignal): Promise<void> {
   while (gateway.openCalls.size > 0 && !signal.aborted) await sleep(20);
 }
 
-function stderrLog(config: Config): Log {
+export function stderrLog(config: Config): Log {
   return pino({ level: config.logLevel, base: null }, pino.destination(2));
 }

@@ -17,13 +17,14 @@ export interface Served {
 }
 
 /** Resolves when the gateway is ready. Throws with its last words and exit code when it ends before. */
-export async function serve(dataDir: string, databaseUrl: string): Promise<Served> {
+export async function serve(dataDir: string, databaseUrl: string, processes = 1): Promise<Served> {
   const env = {
     ...process.env,
     DATABASE_URL: databaseUrl,
     FAREGATE_DATA_DIR: dataDir,
     FAREGATE_PORT: '0',
     FAREGATE_LOG: 'error',
+    FAREGATE_PROCESSES: String(processes),
     FAREGATE_ALLOW_PRIVATE_WORKERS: '1',
   };
   const child = spawn(process.execPath, [cli, 'serve'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
