@@ -79,7 +79,7 @@ async function startRows(world: World): Promise<Map<Row, Target>> {
   const paid = { child: world.gateway, keys: world.keys, money: true };
   return new Map<Row, Target>([
     ['direct', { ...free, child: world.worker }],
-    ['floor', { ...free, child: await world.startBeside('bench/floor.ts', [world.worker.url]) }],
+    ['floor', { ...free, child: await world.startFloor() }],
     ['pass-through', { ...free, child: await world.startBeside('bench/stage.ts', ['pass']) }],
     ['+ auth, limits', { ...free, keys: world.keys, child: await world.startBeside('bench/stage.ts', ['auth']) }],
     ['+ hold, settle', { ...paid, receipts: false }],

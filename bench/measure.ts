@@ -22,6 +22,8 @@ export interface Result {
   readonly perSecond: number;
   /** CPU microseconds per call or frame; null where there is none to tell. */
   readonly cpuUs: number | null;
+  /** The least of all rounds: what the machine's other work has added least to. */
+  readonly leastCpuUs: number | null;
   readonly whole: Latencies;
   readonly firstContent: Latencies;
 }
@@ -113,14 +115,14 @@ function summarise({ name, unitsPerCall }: Workload, row: Row, runs: readonly Ru
     p99: middle((run) => of(run).p99),
     max: middle((run) => of(run).max),
   });
+  const told = row !== 'direct' && unitsPerCall !== null;
+  const cpuUs = told ? runs.map((run) => run.cpuUs / run.loaded.calls / unitsPerCall) : null;
   return {
     workload: name,
     row,
     perSecond: middle(({ loaded }) => loaded.calls / loaded.seconds),
-    cpuUs:
-      row === 'direct' || unitsPerCall === null
-        ? null
-        : middle(({ cpuUs, loaded }) => cpuUs / loaded.calls / unitsPerCall),
+    cpuUs: cpuUs === null ? null : median(cpuUs),
+    leastCpuUs: cpuUs === null ? null : Math.min(...cpuUs),
     whole: latencies(({ loaded }) => loaded.whole),
     firstContent: latencies(({ loaded }) => loaded.firstContent),
   };

@@ -38,6 +38,8 @@ export interface World {
   /** The product: `faregate serve`. */
   readonly gateway: Child;
   readonly keys: readonly string[];
+  /** The bare pass-through to the worker. */
+  startFloor(): Promise<Child>;
   /** Another process on the same database, with a data directory of its own. */
   startBeside(file: string, args: readonly string[]): Promise<Child>;
   /** A new agent with this balance; answers its key. */
@@ -90,6 +92,7 @@ export async function buildWorld(options: Partial<Start> = {}): Promise<World> {
     worker,
     gateway,
     keys,
+    startFloor: () => begin('bench/floor.ts', [worker.url]),
     startBeside: begin,
     fund: async (nanousd) => {
       const key = await fundedKey(admin, nanousd);
