@@ -129,7 +129,7 @@ function summarise({ name, unitsPerCall }: Workload, row: Row, runs: readonly Ru
 }
 
 /** The middle value; the lower one of the two middle ones. */
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[(sorted.length - 1) >> 1] ?? 0;
 }

@@ -30,9 +30,8 @@ export class NodeExchange implements Exchange {
     return Array.isArray(value) ? value[0] : value;
   }
 
-  /** Most bodies come in one read with their head. */
-  body(): Uint8Array | Promise<Uint8Array> {
-    return this.#request.complete ? readAtOnce(this.#request, this.#limits) : readBody(this.#request, this.#limits);
+  body(): Promise<Uint8Array> {
+    return readBody(this.#request, this.#limits);
   }
 
   head(status: number, headers: Readonly<Record<string, string>>): void {
@@ -70,12 +69,6 @@ export function repeatsAuthorization(request: IncomingMessage): boolean {
     if (name?.length === 13 && name.toLowerCase() === 'authorization') seen++;
   }
   return seen > 1;
-}
-
-function readAtOnce(request: IncomingMessage, limits: Limits): Uint8Array {
-  const body: Buffer = request.read() ?? Buffer.alloc(0);
-  if (body.length > limits.bodyBytes) throw tooLarge(limits);
-  return body;
 }
 
 function tooLarge(limits: Limits): ApiError {
