@@ -130,6 +130,7 @@ export class Caller implements MessageSink {
   #leave(): void {
     const socket = this.#socket;
     this.#socket = null;
+    this.#reader.stop();
     socket?.destroy();
     this.#finish(null, true);
   }

@@ -24,6 +24,8 @@ export class MessageReader {
   readonly #sink: MessageSink;
   #place: Place = 'head';
   #left = 0;
+  #last = false;
+  #stopped = false;
   /** A head or a size line that is not complete yet. */
   #rest: Buffer = Buffer.alloc(0);
 
@@ -34,7 +36,7 @@ export class MessageReader {
   push(read: Buffer): void {
     let bytes = this.#rest.length === 0 ? read : Buffer.concat([this.#rest, read]);
     this.#rest = Buffer.alloc(0);
-    while (bytes.length > 0) {
+    while (bytes.length > 0 && !this.#stopped) {
       const taken = this.#take(bytes);
       if (taken === 0) {
         this.#rest = bytes;
@@ -42,6 +44,11 @@ export class MessageReader {
       }
       bytes = bytes.subarray(taken);
     }
+  }
+
+  /** From here on nothing is told any more, not even of what was read already. */
+  stop(): void {
+    this.#stopped = true;
   }
 
   /** How many bytes were understood; 0 when more are needed first. */
@@ -80,8 +87,6 @@ export class MessageReader {
     this.#last = this.#left === 0;
     return end + LINE_END.length;
   }
-
-  #last = false;
 
   #takeTrailer(bytes: Buffer): number {
     if (bytes.length < LINE_END.length) return 0;
