@@ -98,6 +98,6 @@ export class MessageReader {
   #end(): void {
     this.#place = 'head';
     this.#last = false;
-    this.#sink.onEnd();
+    if (!this.#stopped) this.#sink.onEnd();
   }
 }
