@@ -19,7 +19,6 @@ export interface Start {
   readonly file: string;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  readonly nodeArgs?: readonly string[];
   /** `others` is where the bench itself runs, and what it starts. */
   readonly cores: 'measured' | 'others';
 }
@@ -36,9 +35,9 @@ export function leaveMeasuredCore(): void {
 }
 
 /** Starts a process of ours; resolves when it has said that it is ready. */
-export async function start({ file, args = [], env = {}, nodeArgs = [], cores }: Start): Promise<Child> {
+export async function start({ file, args = [], env = {}, cores }: Start): Promise<Child> {
   const path = fileURLToPath(new URL(file, root));
-  const [program, programArgs] = placed(cores, ['--import', measuredFile, ...nodeArgs, path, ...args]);
+  const [program, programArgs] = placed(cores, ['--import', measuredFile, path, ...args]);
   const child = spawn(program, programArgs, {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],

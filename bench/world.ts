@@ -32,8 +32,6 @@ const FUNDS_NANOUSD = 1_000_000_000_000_000n;
 const UNLIMITED = 2_147_483_647;
 
 export interface World {
-  readonly databaseUrl: string;
-  readonly database: Database;
   readonly worker: Child;
   /** The product: `faregate serve`. */
   readonly gateway: Child;
@@ -58,54 +56,60 @@ interface Books {
   readonly chargedNanousd: bigint;
 }
 
-export async function buildWorld(options: Partial<Start> = {}): Promise<World> {
+/** Starts all of it. Nothing is left running when a part does not start. */
+export async function buildWorld(): Promise<World> {
+  const undo: (() => Promise<unknown>)[] = [];
+  const stop = async () => {
+    for (const step of undo.splice(0)) await step();
+  };
+  try {
+    return await begin(undo, stop);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function begin(undo: (() => Promise<unknown>)[], stop: () => Promise<void>): Promise<World> {
   const directory = await mkdtemp(join(tmpdir(), 'faregate-bench-'));
+  undo.unshift(() => rm(directory, { recursive: true, force: true }));
   await chmod(directory, 0o755);
   const postgres = await startEmbedded(join(directory, 'postgres'));
+  undo.unshift(() => postgres.stop());
   const database = connect(postgres.url, { max: 2 });
-  const children: Child[] = [];
-  const begin = async (file: string, args: readonly string[], more: Partial<Start> = {}): Promise<Child> => {
+  undo.unshift(() => database.close());
+  const startOn = async (cores: Start['cores'], file: string, args: readonly string[] = []): Promise<Child> => {
     const env = {
       DATABASE_URL: postgres.url,
-      FAREGATE_DATA_DIR: join(directory, `data-${children.length}`),
+      FAREGATE_DATA_DIR: join(directory, `data-${undo.length}`),
       FAREGATE_PORT: '0',
       FAREGATE_LOG: 'warn',
       FAREGATE_ALLOW_PRIVATE_WORKERS: '1',
       FAREGATE_ADMIN_KEY: ADMIN_KEY,
     };
-    const child = await start({ file, args, cores: 'measured', ...more, env: { ...env, ...more.env } });
-    children.push(child);
+    const child = await start({ file, args, cores, env });
+    undo.unshift(() => child.stop());
     return child;
   };
-  const gateway = await begin('gateway/cli.ts', ['serve'], options);
-  const worker = await start({ file: 'bench/fast-worker.ts', cores: 'others' });
-  children.push(worker);
+  const gateway = await startOn('measured', 'gateway/cli.ts', ['serve']);
+  const worker = await startOn('others', 'bench/fast-worker.ts');
   const admin = client(`${gateway.url}/admin/v1`, ADMIN_KEY);
   await register(gateway.url, worker.url, admin);
-  const keys = await Promise.all(Array.from({ length: AGENTS }, () => fundedKey(admin, FUNDS_NANOUSD)));
-  const unlimit = () =>
-    database.sql`update api_key set requests_per_minute = ${UNLIMITED}, tokens_per_minute = ${UNLIMITED}, open_streams = ${UNLIMITED}`;
-  await unlimit();
+  const fund = async (nanousd: bigint) => {
+    const key = await fundedKey(admin, nanousd);
+    await database.sql`
+      update api_key set requests_per_minute = ${UNLIMITED}, tokens_per_minute = ${UNLIMITED}, open_streams = ${UNLIMITED}`;
+    return key;
+  };
   return {
-    databaseUrl: postgres.url,
-    database,
     worker,
     gateway,
-    keys,
-    startFloor: () => begin('bench/floor.ts', [worker.url]),
-    startBeside: begin,
-    fund: async (nanousd) => {
-      const key = await fundedKey(admin, nanousd);
-      await unlimit();
-      return key;
-    },
+    keys: await Promise.all(Array.from({ length: AGENTS }, () => fund(FUNDS_NANOUSD))),
+    startFloor: () => startOn('measured', 'bench/floor.ts', [worker.url]),
+    startBeside: (file, args) => startOn('measured', file, args),
+    fund,
     books: (calls) => readBooks(database, calls),
-    stop: async () => {
-      await Promise.all(children.map((child) => child.stop()));
-      await database.close();
-      await postgres.stop();
-      await rm(directory, { recursive: true, force: true });
-    },
+    stop,
   };
 }
 
