@@ -85,7 +85,12 @@ class Network {
   #cut = false;
 
   constructor(shared: Sql) {
-    const refused = () => Promise.reject(Object.assign(new Error('partitioned'), { code: 'PARTITIONED' }));
+    const refused = () => {
+      const refusal = Promise.reject(Object.assign(new Error('partitioned'), { code: 'PARTITIONED' }));
+      // A fragment inside another statement is awaited by nobody.
+      refusal.catch(() => {});
+      return refusal;
+    };
     const { host, port } = shared.options;
     const socket = () => this.#dial(port[0] ?? 0, host[0] ?? '');
     const options = { ...shared.options, socket };
