@@ -45,7 +45,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'no epoch check at grants',
-    file: 'payments/leases.ts',
+    file: 'payments/lease-statements.ts',
     find: ' and epoch = $' + '{holder.epoch} for share',
     replace: ' for share',
     killer: {

@@ -68,7 +68,7 @@ async function attackSite(site: Site, { random, nightly, only, progress }: Run):
   // Last: its calls are no gateway's, so that the audits must not meet them.
   if (wanted('R7')) {
     progress('R7  money for exactly N calls …');
-    const { rounds, calls, falseAccepts, falseRejects, leftOver } = await exactness(
+    const { rounds, calls, falseAccepts, falseRejects, leftOver, errors } = await exactness(
       site.cluster.database.sql,
       random,
       size.rounds,
@@ -77,8 +77,8 @@ async function attackSite(site: Site, { random, nightly, only, progress }: Run):
       name: 'R7',
       attack: 'money for exactly N calls, 64–1,000 callers, 1–8 instances',
       size: `${rounds} rounds, ${calls} calls`,
-      result: `false accepts ${falseAccepts}, false rejects ${falseRejects}, a call's money left over ${leftOver}`,
-      good: falseAccepts + falseRejects + leftOver === 0,
+      result: `false accepts ${falseAccepts}, false rejects ${falseRejects}, a call's money left over ${leftOver}, errors ${[errors.length, ...errors.slice(0, 1)].join(': ')}`,
+      good: falseAccepts + falseRejects + leftOver + errors.length === 0,
     });
   }
   if (wanted('R8')) rows.push(await mutationRow(progress));
