@@ -32,9 +32,9 @@ const STATEMENT_LIMIT_MS = 2_000;
 const RETRY_AFTER_MS = 1_000;
 /** After a failed grant nobody asks in advance for this long. */
 const PREFETCH_PAUSE_MS = 500;
-/** How long other instances have to give back what they do not use. Living ones need a few milliseconds. */
-const RECALL_LIMIT_MS = 1_000;
+/** Other instances have a good second to give back what they do not use, in pauses that double. Most need milliseconds. */
 const RECALL_POLL_MS = 5;
+const RECALL_PAUSE_MAX_MS = 640;
 /** Nothing held and nothing taken for so long: the money goes back. */
 const IDLE_MS = 60_000;
 const TEND_EVERY_MS = 10_000;
@@ -201,14 +201,14 @@ export class Leases {
   async #recall(purse: AgentPurse): Promise<void> {
     const { sql, holder, now } = this.#options;
     const asked = await repeat(() => statements.recall(sql, holder, purse.accountId), STATEMENT_LIMIT_MS);
-    purse.recalled(asked.length > 0, now());
-    const endMs = now() + RECALL_LIMIT_MS;
-    for (let pauseMs = RECALL_POLL_MS; asked.length > 0 && now() < endMs; pauseMs *= 2) {
+    for (let pauseMs = RECALL_POLL_MS; asked.length > 0 && pauseMs <= RECALL_PAUSE_MAX_MS; pauseMs *= 2) {
       await sleep(pauseMs);
       // Two that recall from each other must not wait for each other.
       if (this.#emptying.delete(purse)) await this.#giveBack(purse);
-      if (!(await repeat(() => statements.unanswered(sql, asked), STATEMENT_LIMIT_MS))) return;
+      const waiting = await repeat(() => statements.unanswered(sql, asked), STATEMENT_LIMIT_MS);
+      if (!waiting) return purse.recalled(true, now());
     }
+    purse.recalled(false, now());
   }
 
   async #giveBack(purse: AgentPurse): Promise<void> {

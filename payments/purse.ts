@@ -136,10 +136,10 @@ export class Purse<Refusal> {
     }
   }
 
-  /** The other instances were asked for everybody who waits now; `found` tells whether they had anything. */
-  recalled(found: boolean, nowMs: number): void {
+  /** The other instances were asked for everybody who waits now; unless they `answered`, there is no use in asking again. */
+  recalled(answered: boolean, nowMs: number): void {
     this.#shortUntilMs = nowMs + SHORT_MS;
-    for (const waiter of this.#waiters) waiter.recallsLeft = found ? waiter.recallsLeft - 1 : 0;
+    for (const waiter of this.#waiters) waiter.recallsLeft = answered ? waiter.recallsLeft - 1 : 0;
   }
 
   /** Takes out all that no call holds, for the way back to the prepaid account. */

@@ -67,6 +67,7 @@ const ask = (content: string, stream: boolean) => ({
   model: 'tiny',
   messages: [{ role: 'user', content }],
   max_tokens: 1_000,
+  min_tokens: 1_000,
   stream,
 });
 
