@@ -105,7 +105,7 @@ export const mutants: readonly Mutant[] = [
     name: 'a revoked key stays known',
     file: 'gateway/auth.ts',
     find: 'if (ids.has(principal.keyId)) this.#known.delete(hash);',
-    replace: '',
+    replace: 'void hash, principal;',
     killer: { file: 'gateway/auth.test.ts', title: 'a revoked key stops working in every gateway that watches' },
   },
 ];
