@@ -69,7 +69,8 @@ export async function grant(
       insert into txn (id, kind) select ${txnId}::uuid, 'grant' from size where amount > 0
       on conflict (id) do nothing returning id
     ), moved as (
-      update account a set balance = a.balance - s.amount from size s
+      -- From the balance as locked: the check on balances is made on the row that the statement saw when it began.
+      update account a set balance = p.balance - s.amount from size s, prepaid p
       where a.id = ${accountId} and exists (select from fresh)
       returning a.balance
     ), escrow as (
@@ -79,7 +80,8 @@ export async function grant(
     ), leased as (
       insert into lease (id, instance_id, epoch, account_id, granted, expires_at)
       select ${leaseId}, ${holder.instanceId}, ${holder.epoch}, ${accountId}, s.amount, ${expiry(sql)} from size s, fresh
-      on conflict (id) do update set granted = lease.granted + excluded.granted, expires_at = excluded.expires_at
+      on conflict (id) do update
+        set state = 'open', granted = lease.granted + excluded.granted, expires_at = excluded.expires_at
       returning granted
     ), posted as (
       insert into entry (txn_id, account_id, amount)
@@ -155,7 +157,8 @@ export async function giveBack(
     ), posted as (
       insert into entry (txn_id, account_id, amount) select fresh.id, m.account_id, m.amount from fresh, movement m
     ), balanced as (
-      update account a set balance = a.balance + m.amount from movement m where a.id = m.account_id
+      update account a set balance = l.balance + m.amount from movement m, locked l
+      where a.id = m.account_id and l.id = a.id
     )
     select coalesce((select state from given), (select state from lease where id = ${leaseId})) = 'closed' as closed`;
   return { closed: row?.closed ?? false };

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { connect } from '../db/connect.ts';
@@ -232,6 +233,28 @@ describe('a recall', () => {
     60_000,
   );
 });
+
+test('instances that lease and give back the same money at the same moment meet no error, and lose nothing of it', async () => {
+  await using database = await testDatabase({ max: 40 });
+  const call = 24_000n;
+  for (let round = 0; round < 6; round++) {
+    const accountId = await fundedAgent(database.sql, 20n * call);
+    const instances = await Promise.all(Array.from({ length: 6 }, () => testInstance(database.sql, null)));
+    let charged = 0n;
+    const callOnce = async (i: number) => {
+      await sleep((i * 7) % 60);
+      const outcome = await instances[i % 6]?.holds.hold(request(accountId, call));
+      if (outcome === undefined || 'code' in outcome) return;
+      await sleep((i * 3) % 20);
+      await outcome.capture(closing(i % 2 === 0 ? 100 : 24_000));
+      charged += outcome.charged;
+    };
+    await Promise.all(Array.from({ length: 300 }, (_, i) => callOnce(i)));
+    expect(instances.flatMap(({ reports }) => reports)).toEqual([]);
+    await Promise.all(instances.map((instance) => instance.close()));
+    expect(await balances(database.sql, accountId)).toEqual({ prepaid: 20n * call - charged, escrow: 0n });
+  }
+}, 60_000);
 
 test('a lease that ran out is spent no more, and what is left in it goes back long after', async () => {
   await using database = await testDatabase();
