@@ -122,6 +122,13 @@ export const adminCommands: readonly AdminCommand[] = [
     show: workerTable,
   },
   {
+    words: 'exceptions',
+    about: 'calls whose charge their lease did not cover, the newest first',
+    options: [],
+    request: () => ({ method: 'GET', path: '/exceptions?limit=100' }),
+    show: exceptionTable,
+  },
+  {
     words: 'check',
     about: 'whether the books balance; exit 1 when they do not',
     options: [],
@@ -168,6 +175,19 @@ function workerTable({ data }: Answer): string {
     'last error': String(worker.last_error ?? ''),
   }));
   return `${renderTable(rows)}\n`;
+}
+
+function exceptionTable({ data }: Answer): string {
+  const exceptions = (Array.isArray(data) ? data : []) as readonly Answer[];
+  if (exceptions.length === 0) return 'There are none.\n';
+  const cells = ({ call, account, reason, charged_nanousd: charged, created_at: at }: Answer) => ({
+    call: String(call),
+    account: String(account),
+    reason: String(reason),
+    'charged nano-USD': String(charged),
+    at: String(at),
+  });
+  return `${renderTable(exceptions.map(cells))}\n`;
 }
 
 function verdict({ balanced, violations }: Answer): string {

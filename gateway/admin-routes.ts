@@ -7,6 +7,7 @@ import { createAgent, createOperator, deposit } from '../payments/ledger.ts';
 import { rotate } from '../payments/receipt.ts';
 import { errorCode } from '../payments/retry.ts';
 import { type ApiError, apiError } from './errors.ts';
+import { exceptionRoute } from './exception-route.ts';
 import { createKey, revokeKey } from './key-store.ts';
 import { workerPage } from './operator-routes.ts';
 import type { Gateway } from './platform.ts';
@@ -196,6 +197,7 @@ export const adminRouteList: readonly Route[] = [
   createAccount,
   creditAccount,
   refundRoute,
+  exceptionRoute,
   createAccountKey,
   deleteKey,
   setPrice,

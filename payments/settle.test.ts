@@ -2,6 +2,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { expect, test } from 'vitest';
 import { connect, type Sql } from '../db/connect.ts';
 import { testDatabase } from '../db/testing.ts';
+import { listExceptions } from './exceptions.ts';
 import { balances, createOperator, earnings } from './ledger.ts';
 import { recordText } from './record.ts';
 import { Settler } from './settle.ts';
@@ -88,6 +89,10 @@ test('a call that its lease does not cover is paid from prepaid money, then by u
     { reason: 'escrow_short', charged: '2000000' },
     { reason: 'escrow_short', charged: '5000' },
   ]);
+  const { exceptions, hasMore } = await listExceptions(database.sql, { limit: 1, after: null });
+  expect(exceptions).toMatchObject([{ reason: 'escrow_short', accountId }]);
+  const rest = await listExceptions(database.sql, { limit: 5, after: exceptions[0]?.callId ?? null });
+  expect([hasMore, rest.hasMore, rest.exceptions.length]).toEqual([true, false, 1]);
   const [shortfall] = await database.sql<{ balance: bigint }[]>`select balance from account where id = 'shortfall'`;
   expect(shortfall?.balance).toBe(1_000_000n - 20n - 5_000n - 2_000_000n);
   expect(reports).not.toHaveLength(0);
