@@ -2,7 +2,9 @@
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../db/connect.ts';
-import type { Hold } from './holds.ts';
+import type { Hold, HoldRequest } from './holds.ts';
+import type { LedgerInstance } from './instance.ts';
+import type { Refusal } from './leases.ts';
 import { deposit } from './ledger.ts';
 import type { Nanousd } from './money.ts';
 import { closing } from './testing.ts';
@@ -20,6 +22,8 @@ export interface Real {
 
 export const AGENTS = 2;
 export const NODES = 2;
+/** How often a client asks anew that finds no ledger. */
+const ATTEMPTS = 10;
 
 type Command = fc.AsyncCommand<LedgerModel, Real>;
 
@@ -68,7 +72,7 @@ function reserve(index: number, agent: number, amount: Nanousd): Command {
     if (!node?.instance) return;
     const id = uuidv7();
     const accountId = real.agents[agent] ?? '';
-    const outcome = await node.instance.holds.hold({ callId: id, accountId, keyId: 'key_model', amount });
+    const outcome = await holdPatiently(node, node.instance, { callId: id, accountId, keyId: 'key_model', amount });
     if (!('code' in outcome)) {
       if (amount > model.available(agent)) throw new Error(`held ${amount} of ${model.available(agent)}`);
       real.holds.set(id, outcome);
@@ -80,6 +84,15 @@ function reserve(index: number, agent: number, amount: Nanousd): Command {
       if (outcome.available > model.available(agent)) throw new Error(`claims ${outcome.available} to be available`);
     }
   });
+}
+
+/** As a client does whom a slow database kept from its money: a busy machine may answer later than the ledger waits. */
+async function holdPatiently(node: LedgerNode, instance: LedgerInstance, asked: HoldRequest): Promise<Hold | Refusal> {
+  for (let attempt = 1; ; attempt++) {
+    const outcome = await instance.holds.hold(asked);
+    const late = 'code' in outcome && outcome.code === 'ledger_unavailable' && !node.partitioned;
+    if (!late || attempt === ATTEMPTS) return outcome;
+  }
 }
 
 /** Something happens to one of the calls that live, or that have ended already: then nothing may change. */
