@@ -1,6 +1,7 @@
 import type { Sql } from './connect.ts';
 
 const MONTHS_AHEAD = 3;
+const DAY_MS = 86_400_000;
 
 /** Makes the monthly partitions of `call` for this month and the next ones. Safe to repeat. */
 export async function cutPartitions(sql: Sql, today: Date): Promise<void> {
@@ -12,6 +13,13 @@ export async function cutPartitions(sql: Sql, today: Date): Promise<void> {
       `create table if not exists ${name} partition of call for values from ('${lowestId(from)}') to ('${lowestId(to)}')`,
     );
   }
+}
+
+/** Cuts them every day, as a gateway may run for longer than they reach. Answers how to end; errors mend by the next day. */
+export function keepPartitions(sql: Sql, report: (error: unknown) => void): () => Promise<void> {
+  const timer = setInterval(() => void cutPartitions(sql, new Date()).catch(report), DAY_MS);
+  timer.unref();
+  return async () => clearInterval(timer);
 }
 
 /** The smallest UUID that a UUIDv7 made at this time can follow (RFC 9562: the first 48 bits are Unix milliseconds). */

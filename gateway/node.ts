@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import { connect } from '../db/connect.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../db/embedded.ts';
 import { migrate } from '../db/migrate.ts';
+import { keepPartitions } from '../db/partitions.ts';
 import { type InstanceDirectory, lockDirectory } from '../payments/directory.ts';
 import { openInstance } from '../payments/instance.ts';
 import { PriceList } from '../payments/prices.ts';
@@ -91,6 +92,7 @@ async function assemble(
   undo: (() => Promise<unknown>)[],
 ): Promise<Gateway> {
   const { config, database, log } = platform;
+  undo.unshift(keepPartitions(database.sql, (error) => log.error({ err: error }, 'a partition of calls is missing')));
   const secrets = await loadSecrets(database.sql);
   const options = { sql: database.sql, ack: config.ack, log, now: platform.now };
   if (config.processNumber === null) await settleLeftJournals(config.dataDir, new Set([journalName(null)]), options);

@@ -125,7 +125,8 @@ export async function unanswered(sql: Sql, leases: readonly string[]): Promise<b
 
 /**
  * Moves an amount from the lease's escrow back to the prepaid account and answers all recalls so far. Closes the lease when
- * that empties it: nothing is held from it then and all of its calls are settled. The same txn id again moves nothing.
+ * that empties it: nothing is held from it then and all of its calls are settled. One that was never granted counts as closed.
+ * The same txn id again moves nothing.
  */
 export async function giveBack(
   sql: Sql,
@@ -133,7 +134,7 @@ export async function giveBack(
   leaseId: string,
   { txnId, amount }: { txnId: string; amount: Nanousd },
 ): Promise<{ closed: boolean }> {
-  const [row] = await sql<{ closed: boolean | null }[]>`
+  const [row] = await sql<{ closed: boolean }[]>`
     with mine as (
       select l.id, l.account_id from lease l
       where l.id = ${leaseId} and l.state = 'open' and l.instance_id = ${holder.instanceId} and l.epoch = ${holder.epoch}
@@ -160,7 +161,7 @@ export async function giveBack(
       update account a set balance = l.balance + m.amount from movement m, locked l
       where a.id = m.account_id and l.id = a.id
     )
-    select coalesce((select state from given), (select state from lease where id = ${leaseId})) = 'closed' as closed`;
+    select coalesce((select state from given), (select state from lease where id = ${leaseId}), 'closed') = 'closed' as closed`;
   return { closed: row?.closed ?? false };
 }
 
@@ -172,10 +173,22 @@ export function renew(sql: Sql, holder: Holder, leases: readonly string[]) {
     returning id, recalled > answered as recalled`;
 }
 
+/** Whether there is something to reclaim. */
+export async function reclaimable(sql: Sql): Promise<boolean> {
+  const rows = await repeat(
+    () => sql`select from lease where state = 'open' and ${ranOutLongAgo(sql)} limit 1`,
+    LIMIT_MS,
+  );
+  return rows.length > 0;
+}
+
 /** Closes leases that ran out so long ago that nobody can be spending them, and returns what is left in them. */
 export async function reclaimLeases(sql: Sql): Promise<void> {
-  const due = sql`expires_at < now() - ${RECLAIM_AFTER_MS} * interval '1 millisecond'`;
-  await returnAll(sql, due);
+  await returnAll(sql, ranOutLongAgo(sql));
+}
+
+function ranOutLongAgo(sql: Sql) {
+  return sql`expires_at < now() - ${RECLAIM_AFTER_MS} * interval '1 millisecond'`;
 }
 
 /**

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
+import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, test } from 'vitest';
 import { connect } from '../db/connect.ts';
 import { testDatabase } from '../db/testing.ts';
-import { reclaimLeases } from './lease-statements.ts';
+import { giveBack, reclaimable, reclaimLeases } from './lease-statements.ts';
 import { balances, deposit } from './ledger.ts';
 import { Purse } from './purse.ts';
 import { closing, fundedAgent, held, request, testDirectory, testInstance } from './testing.ts';
@@ -217,7 +218,10 @@ describe('a recall', () => {
             for (;;) {
               const outcome = await all[i % instances]?.holds.hold(request(accountId, call));
               // A machine too busy for a statement in time is no refusal: callers ask again.
-              if (outcome !== undefined && 'code' in outcome && outcome.code === 'ledger_unavailable') continue;
+              if (outcome !== undefined && 'code' in outcome && outcome.code === 'ledger_unavailable') {
+                await sleep(10);
+                continue;
+              }
               if (outcome === undefined || 'code' in outcome) return outcome?.code;
               await outcome.capture(closing(100));
               return 'paid';
@@ -265,7 +269,9 @@ test('a lease that ran out is spent no more, and what is left in it goes back lo
   await database.sql`update lease set expires_at = expires_at - interval '21 minutes'`;
   await reclaimLeases(database.sql);
   expect((await balances(database.sql, accountId)).escrow).toBeGreaterThan(0n);
+  expect(await reclaimable(database.sql)).toBe(false);
   await database.sql`update lease set expires_at = expires_at - interval '2 minutes'`;
+  expect(await reclaimable(database.sql)).toBe(true);
   await reclaimLeases(database.sql);
   expect(await balances(database.sql, accountId)).toEqual({ prepaid: 1_000_000n, escrow: 0n });
   nowMs += 600_000;
@@ -273,4 +279,11 @@ test('a lease that ran out is spent no more, and what is left in it goes back lo
   await late.capture(closing(30));
   await gone.close();
   expect(await balances(database.sql, accountId)).toEqual({ prepaid: 999_970n, escrow: 0n });
+});
+
+test('a lease that was never granted counts as closed, so that an idle purse without money is forgotten', async () => {
+  await using database = await testDatabase();
+  const holder = { instanceId: 'inst_none', epoch: 1 };
+  const nothing = { txnId: uuidv7(), amount: 0n };
+  expect(await giveBack(database.sql, holder, 'lse_none', nothing)).toEqual({ closed: true });
 });

@@ -38,6 +38,8 @@ const RECALL_PAUSE_MAX_MS = 640;
 /** Nothing held and nothing taken for so long: the money goes back. */
 const IDLE_MS = 60_000;
 const TEND_EVERY_MS = 10_000;
+/** After an outage the other instances first have this long to renew their leases and to settle what they spent. */
+const CONTACT_BEFORE_RECLAIM_MS = 60_000;
 
 export class Leases {
   readonly #options: LeasesOptions;
@@ -49,11 +51,14 @@ export class Leases {
   /** Returns whose commit nobody saw: to be repeated under the same id before anything else. */
   readonly #unseen = new Map<AgentPurse, { txnId: string; amount: Nanousd }>();
   #prefetchFromMs = 0;
+  /** Since when the database has answered whenever it was asked to reclaim. */
+  #contactSinceMs: number;
   /** True once a younger life of this instance has begun: this one gets no more money. */
   fenced = false;
 
   constructor(options: LeasesOptions) {
     this.#options = options;
+    this.#contactSinceMs = options.now();
   }
 
   /** Takes from the account's purse at once, or answers null: then `obtain` waits for a grant. */
@@ -103,12 +108,18 @@ export class Leases {
       if (purse.held === 0n && nowMs - purse.usedAtMs > IDLE_MS) this.#empty(purse);
       else if (purse.expiresAtMs - nowMs < statements.LEASE_MS / 2) ageing.push(purse);
     }
-    const { sql, report } = this.#options;
     await this.#renew(ageing)
-      .then(() => statements.reclaimLeases(sql))
+      .then(() => this.#reclaim())
       .catch((error) => {
-        if (!isTransient(error)) report(error);
+        this.#contactSinceMs = this.#options.now();
+        if (!isTransient(error)) this.#options.report(error);
       });
+  }
+
+  async #reclaim(): Promise<void> {
+    const { sql, now } = this.#options;
+    const due = await statements.reclaimable(sql);
+    if (due && now() - this.#contactSinceMs >= CONTACT_BEFORE_RECLAIM_MS) await statements.reclaimLeases(sql);
   }
 
   /** Prolongs leases; those that somebody reclaimed are forgotten. Time counts from before the statement. */
