@@ -5,6 +5,10 @@ type Command = (argv: string[]) => Promise<number>;
 /** Loaded when called: `faregate admin` must not wait for what only the gateway needs. */
 const commands: Readonly<Record<string, { load: () => Promise<Command>; about: string }>> = {
   serve: { load: async () => (await import('./serve-command.ts')).serveCommand, about: 'run the gateway' },
+  adopt: {
+    load: async () => (await import('./adopt-command.ts')).adoptCommand,
+    about: 'settle what a lost gateway left on its disk',
+  },
   demo: {
     load: async () => (await import('./demo.ts')).demoCommand,
     about: 'run the gateway with simulated workers, make some calls, show what happened',

@@ -14,6 +14,8 @@ export const limits = {
   totalMs: 600_000,
   /** A hold outlives its call's total time by this much. */
   holdGraceMs: 60_000,
+  /** While so many calls wait to be settled, about 100 MB of them, no others begin. */
+  unsettledCalls: 100_000,
   /** A stream's head leaves after this wait, with a comment line; further comments follow. */
   headWaitMs: 5_000,
   keepAliveMs: 10_000,

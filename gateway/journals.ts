@@ -15,17 +15,20 @@ export function journalName(processNumber: number | null): string {
 }
 
 /**
- * Settles what processes left that will not come back, because there are fewer of them now, and returns what they had leased.
- * Throws when one of them still runs.
+ * Settles what gateways that will not come back left in a data directory, and returns what they had leased: all but the journals in
+ * use. Answers whose they were. Throws when one of them still runs.
  */
-export async function settleLeftJournals(
+export async function settleJournals(
   dataDir: string,
   used: ReadonlySet<string>,
   options: Omit<InstanceOptions, 'directory'>,
-): Promise<void> {
+): Promise<string[]> {
+  const settled: string[] = [];
   for (const name of await readdir(dataDir)) {
     if (!/^journal(-\d+)?$/.test(name) || used.has(name)) continue;
     const left = await openInstance({ ...options, directory: lockDirectory(join(dataDir, name)) });
     await left.close();
+    settled.push(left.id);
   }
+  return settled;
 }

@@ -11,7 +11,7 @@ import { migrate } from '../db/migrate.ts';
 import { lockDirectory } from '../payments/directory.ts';
 import type { Config } from './config.ts';
 import { loadAdminKey, removeWhereabouts, writeWhereabouts } from './data-dir.ts';
-import { journalName, settleLeftJournals } from './journals.ts';
+import { journalName, settleJournals } from './journals.ts';
 import type { Log } from './platform.ts';
 
 /** A process that lived as long as this crashed for a reason of its own, and is replaced at once. */
@@ -75,7 +75,7 @@ async function settleOthers(config: Config, databaseUrl: string, log: Log): Prom
   const { sql, close } = connect(databaseUrl);
   try {
     const used = new Set(Array.from({ length: config.processes }, (_, index) => journalName(index + 1)));
-    await settleLeftJournals(config.dataDir, used, { sql, ack: config.ack, log, now: () => performance.now() });
+    await settleJournals(config.dataDir, used, { sql, ack: config.ack, log, now: () => performance.now() });
   } finally {
     await close();
   }

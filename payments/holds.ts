@@ -47,6 +47,8 @@ export interface HoldsOptions {
   readonly ack: Acknowledgement;
   /** A hold that nobody resolved is resolved after this, at its last progress. */
   readonly expiryMs: number;
+  /** While so many closed calls wait for the database nobody is admitted: their number bounds memory and journal. */
+  readonly unsettledMax: number;
   /** Monotonic milliseconds. */
   readonly now: () => number;
 }
@@ -75,9 +77,11 @@ export class Holds {
     return this.#options.leases.heldBy(accountId);
   }
 
-  /** False when no hold could be journaled, or none is wanted any more. */
+  /** False when no hold could be journaled or settled, or none is wanted any more. */
   get accepting(): boolean {
-    return !this.#closed && (this.#options.journal?.failure ?? null) === null && !this.#options.leases.fenced;
+    const { journal, leases, settler, unsettledMax } = this.#options;
+    if (this.#closed || leases.fenced || settler.waiting >= unsettledMax) return false;
+    return journal === null || journal.failure === null;
   }
 
   /** Resolves the holds that are due, at their last progress. */

@@ -1,15 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
+import { crc32 } from 'node:zlib';
 import { expect, test } from 'vitest';
-import { violations } from '../db/checks.ts';
 import { connect, type Sql } from '../db/connect.ts';
 import { testDatabase } from '../db/testing.ts';
 import { balances } from './ledger.ts';
 import { LOCK_SPACE, takeLock } from './lock.ts';
 import { closing, fundedAgent, held, request, testDirectory, testInstance } from './testing.ts';
+import { LedgerNode } from './testing-node.ts';
 
 test('a journal that is replayed again, and again, charges nothing more', async () => {
   await using database = await testDatabase();
@@ -67,6 +65,51 @@ test('damage of the journal is reported, the sound records are settled, the segm
   ]);
   expect(await readdir(journal)).toContain('00000001.damaged');
   await second.close();
+});
+
+test('on a journal with records of a newer release nothing starts, is settled or returned; the newer release loses nothing', async () => {
+  await using database = await testDatabase();
+  await using directory = await testDirectory();
+  const accountId = await fundedAgent(database.sql, 10_000n);
+  const node = new LedgerNode({ sql: database.sql, home: directory.path, now: () => 0, holdExpiryMs: 1_000 });
+  await node.start();
+  if (node.instance === null) throw new Error('it did not start');
+  const hold = await held(node.instance, accountId, 100n);
+  node.partition();
+  await hold.capture(closing(40));
+  await node.kill();
+  const leased = await balances(database.sql, accountId);
+  const newer = join(directory.path, 'life-1', '00000002.log');
+  const json = '{"v":2,"kind":"close","call":{}}';
+  await writeFile(newer, `${crc32(json).toString(16).padStart(8, '0')} ${json}\n`);
+  await expect(node.start()).rejects.toThrow(/start the newer one/);
+  expect(await balances(database.sql, accountId)).toEqual(leased);
+  await rm(newer);
+  await node.start();
+  await node.stop();
+  expect(await balances(database.sql, accountId)).toEqual({ prepaid: 9_960n, escrow: 0n });
+});
+
+test('while too many calls wait for the database no others are admitted, and none is lost', async () => {
+  await using database = await testDatabase();
+  await using directory = await testDirectory();
+  const accountId = await fundedAgent(database.sql, 10_000n);
+  const options = { now: () => 0, holdExpiryMs: 1_000, unsettledMax: 20 };
+  const node = new LedgerNode({ sql: database.sql, home: directory.path, ...options });
+  await node.start();
+  const { instance } = node;
+  if (instance === null) throw new Error('it did not start');
+  await (await held(instance, accountId, 100n)).void();
+  node.partition();
+  for (let call = 0; call < 20; call++) await (await held(instance, accountId, 10n)).capture(closing(1));
+  expect(await instance.holds.hold(request(accountId, 10n))).toMatchObject({ code: 'ledger_unavailable' });
+  expect(instance.healthy()).toBe(false);
+  node.heal();
+  await instance.settler.drain();
+  expect(instance.healthy()).toBe(true);
+  await (await held(instance, accountId, 10n)).capture(closing(1));
+  await node.stop();
+  expect(await balances(database.sql, accountId)).toEqual({ prepaid: 10_000n - 21n, escrow: 0n });
 });
 
 test('a directory is one instance at a time', async () => {
@@ -156,89 +199,6 @@ test('what is open when the instance closes is charged at its last progress, and
   expect(instance.healthy()).toBe(false);
   expect(await balances(database.sql, accountId)).toEqual({ prepaid: 970n, escrow: 0n });
 });
-
-test.each(['page', 'disk', 'database'])(
-  'killed again and again at level %s: every acknowledged call is charged once, as it was said, and the books balance',
-  { timeout: 120_000 },
-  async (ack) => {
-    await using database = await testDatabase();
-    await using directory = await testDirectory();
-    const accounts = await Promise.all(Array.from({ length: 3 }, () => fundedAgent(database.sql, 10_000_000n)));
-    const acknowledged = new Map<string, string>();
-    const endless: string[] = [];
-    for (let round = 0; round < 3; round++) {
-      const child = startChild([database.url, directory.path, ack, ...accounts], acknowledged);
-      await child.started;
-      await new Promise((resolve) => setTimeout(resolve, 200 + 200 * round));
-      child.process.kill('SIGKILL');
-      await child.ended;
-      endless.push(...child.endless);
-      expect(await violations(database.sql)).toEqual([]);
-    }
-    const instance = await testInstance(database.sql, directory.path);
-    await instance.close();
-    expect(acknowledged.size).toBeGreaterThan(100);
-    expect(await wrongCharges(database.sql, acknowledged)).toEqual([]);
-    const cut = await database.sql<object[]>`
-      select distinct outcome, charged_nanousd from call where id in ${database.sql(endless)}`;
-    expect([endless.length, ...cut]).toEqual([3, { outcome: 'aborted', charged_nanousd: 25n }]);
-    const [open] = await database.sql<{ escrow: bigint }[]>`
-      select coalesce(sum(balance), 0)::bigint as escrow from account where kind = 'escrow'`;
-    expect(open?.escrow).toBe(0n);
-  },
-);
-
-test('when the journal cannot be written, the instance is not healthy, and what it acknowledges is in the database', async () => {
-  await using database = await testDatabase();
-  await using directory = await testDirectory();
-  const accountId = await fundedAgent(database.sql, 10_000_000n);
-  const acknowledged = new Map<string, string>();
-  // The system lets the process write files of 64 KiB at most: the journal's write fails with EFBIG.
-  const child = startChild([database.url, directory.path, 'page', accountId], acknowledged, 'ulimit -f 128;');
-  expect(await child.ended).toBe(0);
-  expect(child.lines).toContainEqual({ healthy: false });
-  expect(acknowledged.size).toBeGreaterThan(10);
-  expect(await wrongCharges(database.sql, acknowledged)).toEqual([]);
-  await (await testInstance(database.sql, directory.path)).close();
-});
-
-/** Starts testing-child.ts and gathers what it acknowledges. */
-function startChild(args: string[], acknowledged: Map<string, string>, limits = '') {
-  const script = fileURLToPath(new URL('./testing-child.ts', import.meta.url));
-  const child: ChildProcess = spawn('sh', ['-c', `${limits} exec "$@"`, 'sh', process.execPath, script, ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const started = Promise.withResolvers<void>();
-  const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
-  const lines: object[] = [];
-  const endless: string[] = [];
-  if (child.stdout === null) throw new Error('the child has no output');
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    const said = parseLine(line);
-    if (said === null) return;
-    if (said.acknowledged !== undefined) acknowledged.set(said.acknowledged, said.charged ?? '');
-    else if (said.endless !== undefined) endless.push(said.endless);
-    else lines.push(said);
-    started.resolve();
-  });
-  return { process: child, started: started.promise, ended, lines, endless };
-}
-
-/** Null for a line that the kill cut off. */
-function parseLine(line: string): { acknowledged?: string; charged?: string; endless?: string } | null {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return null;
-  }
-}
-
-/** The acknowledged calls that are not charged as they were acknowledged. */
-async function wrongCharges(sql: Sql, acknowledged: Map<string, string>): Promise<string[]> {
-  const rows = await sql<{ id: string; charged: string }[]>`select id, charged_nanousd::text as charged from call`;
-  const charged = new Map(rows.map((row) => [row.id, row.charged]));
-  return [...acknowledged].filter(([id, amount]) => charged.get(id) !== amount).map(([id]) => id);
-}
 
 async function outcomes(sql: Sql): Promise<Record<string, string>> {
   const rows = await sql<{ id: string; outcome: string }[]>`select id, outcome from call`;

@@ -24,6 +24,8 @@ export interface InstanceOptions {
   readonly log: InstanceLog;
   /** A hold is resolved after this at the latest. */
   readonly holdExpiryMs?: number;
+  /** No calls are admitted while so many wait to be settled. */
+  readonly unsettledMax?: number;
   /** False where a process lives for one call: it needs no ear for recalls, as it gives everything back at its end. */
   readonly lasting?: boolean;
 }
@@ -46,6 +48,7 @@ export interface LedgerInstance {
 
 /** Ten minutes for the longest call, and one more. */
 const HOLD_EXPIRY_MS = 660_000;
+const UNSETTLED_MAX = 100_000;
 const EXPIRY_CHECK_MS = 1_000;
 const STATEMENT_LIMIT_MS = 10_000;
 const CLOSE_LIMIT_MS = 10_000;
@@ -93,8 +96,9 @@ async function begin(
   }
   const leases = new Leases({ sql, holder, now, report });
   const expiryMs = options.holdExpiryMs ?? HOLD_EXPIRY_MS;
+  const unsettledMax = options.unsettledMax ?? UNSETTLED_MAX;
   const unwatch = options.lasting === false ? null : await leases.watch();
-  const holds = new Holds({ leases, settler, journal, ack, now, expiryMs });
+  const holds = new Holds({ leases, settler, journal, ack, now, expiryMs, unsettledMax });
   const expiry = setInterval(() => holds.expire(), EXPIRY_CHECK_MS);
   expiry.unref();
   return {

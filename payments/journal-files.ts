@@ -179,7 +179,7 @@ export interface Damage {
   readonly kind: 'torn' | 'corrupt';
 }
 
-/** Reads the records of all unsettled segments in the order of writing, and tells of every line that it could not read. */
+/** Reads the records of all unsettled segments in the order of writing, and tells of every line that it could not read. Throws NewerRecord. */
 export function readJournal(directory: string): { records: JournalRecord[]; damage: Damage[] } {
   const records: JournalRecord[] = [];
   const damage: Damage[] = [];

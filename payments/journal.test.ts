@@ -1,8 +1,9 @@
 import { readdir, readFile, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { callsToSettle, decodeLine, encodeLine } from './journal.ts';
+import { callsToSettle, decodeLine, encodeLine, NewerRecord } from './journal.ts';
 import { FileJournal, readJournal, setDamagedAside } from './journal-files.ts';
 import { testDirectory } from './testing.ts';
 
@@ -150,4 +151,19 @@ test('a call without a close is aborted at its last record; a close is final', (
     { id: 'b', charged_nanousd: '9', outcome: 'complete' },
     { id: 'c', charged_nanousd: '0', outcome: 'aborted' },
   ]);
+});
+
+test('records of every release so far are read', () => {
+  const first =
+    '5f313f59 {"v":1,"kind":"close","call":{"id":"0198f3a0-0000-7000-8000-000000000001","charged_nanousd":"5"}}';
+  expect(decodeLine(first)).toEqual({
+    kind: 'close',
+    callId: '0198f3a0-0000-7000-8000-000000000001',
+    call: '{"id":"0198f3a0-0000-7000-8000-000000000001","charged_nanousd":"5"}',
+  });
+});
+
+test('a sound record of a newer release is neither skipped nor misread', () => {
+  const json = '{"v":2,"kind":"close","call":{"id":"a"}}';
+  expect(() => decodeLine(`${crc32(json).toString(16).padStart(8, '0')} ${json}`)).toThrow(NewerRecord);
 });

@@ -29,9 +29,19 @@ export interface JournalRecord {
   readonly call: string;
 }
 
+/** The form of a record. Whoever changes it raises this and keeps reading all forms before it: see `decodeLine`. */
 const VERSION = 1;
-const PREFIX = new RegExp(`^\\{"v":${VERSION},"kind":"(open|progress|close)","call":`);
+const PREFIX = /^\{"v":(\d{1,9}),"kind":"(open|progress|close)","call":/;
 const CRC_DIGITS = 8;
+
+/** A sound record in the form of a newer release: to start without it would give its charge away. */
+export class NewerRecord extends Error {
+  constructor(version: string) {
+    super(
+      `the journal has records of version ${version}, and this release reads them up to ${VERSION}: start the newer one`,
+    );
+  }
+}
 
 /** A line without its newline: the CRC-32 of the JSON in 8 hex digits, a space, the JSON. */
 export function encodeLine(kind: RecordKind, call: string): string {
@@ -39,11 +49,12 @@ export function encodeLine(kind: RecordKind, call: string): string {
   return `${crc32(json).toString(16).padStart(CRC_DIGITS, '0')} ${json}`;
 }
 
-/** The record of a line; null when the line is not as it was written. */
+/** The record of a line; null when the line is not as it was written. Throws NewerRecord. */
 export function decodeLine(line: string): JournalRecord | null {
   const json = line.slice(CRC_DIGITS + 1);
   if (line !== `${crc32(json).toString(16).padStart(CRC_DIGITS, '0')} ${json}`) return null;
-  const kind = PREFIX.exec(json)?.[1];
+  const [, version = '', kind] = PREFIX.exec(json) ?? [];
+  if (parseInt(version, 10) > VERSION) throw new NewerRecord(version);
   if (kind !== 'open' && kind !== 'progress' && kind !== 'close') return null;
   const { call } = JSON.parse(json) as { call: { id: string } };
   return { kind, callId: call.id, call: JSON.stringify(call) };

@@ -37,6 +37,7 @@ export class Settler {
   /** The batches to commit, in order; the last one is being filled. */
   readonly #batches: Batch[] = [];
   #committing = false;
+  #waiting = 0;
   #newest: Promise<void> = Promise.resolve();
   #stopped = false;
   /** The error that keeps the oldest batch from being settled and that waiting does not mend; null while all is well. */
@@ -55,6 +56,7 @@ export class Settler {
       this.#newest = batch.committed.promise;
     }
     batch.calls.push(call);
+    this.#waiting += 1;
     if (!this.#committing) void this.#commitAll();
     return batch.committed.promise;
   }
@@ -64,9 +66,9 @@ export class Settler {
     return this.#newest;
   }
 
-  /** How many calls wait for their commit, but for those in the statement now under way. */
+  /** How many calls wait for their commit. */
   get waiting(): number {
-    return this.#batches.reduce((sum, { calls }) => sum + calls.length, 0);
+    return this.#waiting;
   }
 
   /** Gives up: what is not committed yet stays in the journal for the next start. */
@@ -89,6 +91,7 @@ export class Settler {
       try {
         await this.#post(batch.calls);
         this.failure = null;
+        this.#waiting -= batch.calls.length;
         for (const call of batch.calls) this.#options.settled(call);
         batch.committed.resolve();
         return;

@@ -12,6 +12,7 @@ interface NodeOptions {
   readonly home: string;
   readonly now: () => number;
   readonly holdExpiryMs: number;
+  readonly unsettledMax?: number;
 }
 
 /** One life after another of the same instance. A life that was killed goes on in the void, harmlessly, until it gives up. */
@@ -36,14 +37,14 @@ export class LedgerNode {
 
   /** A new life on the directory of the last one. */
   async start(): Promise<void> {
-    const { now, holdExpiryMs, home } = this.#options;
+    const { sql, home, ...options } = this.#options;
     const path = join(home, `life-${this.#lives}`);
     const directory = lockDirectory(path);
     this.#id ??= directory.id;
-    const network = new Network(this.#options.sql);
+    const network = new Network(sql);
     const silent = () => {};
     const log = { warn: silent, error: silent };
-    const instance = await openInstance({ sql: network.sql, directory, ack: 'page', now, log, holdExpiryMs });
+    const instance = await openInstance({ ...options, sql: network.sql, directory, ack: 'page', log });
     if (instance.id !== this.#id) throw new Error('the next life is another instance');
     this.#life = { instance, network, path };
   }
