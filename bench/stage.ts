@@ -21,6 +21,7 @@ function passing(gateway: Gateway): Gateway {
     ownerId: 'acct_anybody',
     test: false,
     ancestors: [],
+    budgets: [],
     limits,
   } as const;
   const admitted = { ok: true, headers: {}, release: () => {} } as const;

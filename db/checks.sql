@@ -59,3 +59,18 @@ from txn t join entry e on e.txn_id = t.id join account a on a.id = e.account_id
 where t.kind = 'refund' group by t.id
 having coalesce(max(r.nanousd), 0) <> sum(e.amount) filter (where a.kind = 'prepaid')
   or coalesce(max(r.operator_nanousd), 0) <> coalesce(-sum(e.amount) filter (where a.kind = 'earnings'), 0);
+
+-- check: what a budget has leased is what the escrows under it hold
+select b.id as subject, b.leased || ' is not ' || coalesce(sum(held.balance), 0) as detail
+from budget b left join (
+  select unnest(l.budgets) as budget, a.balance from lease l join account a on a.id = l.id
+) held on held.budget = b.id
+group by b.id having b.leased <> coalesce(sum(held.balance), 0);
+
+-- check: what a budget has spent in its last window is what the calls under it were charged
+select b.id as subject, b.spent || ' is not ' || coalesce(sum(charged.nanousd), 0) as detail
+from budget b left join (
+  select unnest(l.budgets) as budget, c.charged_nanousd as nanousd, extract(epoch from c.settled_at) as at
+  from lease l join call c on c.lease_id = l.id where l.budgets is not null
+) charged on charged.budget = b.id and coalesce(floor(charged.at / b.window_seconds) = b.window_index, true)
+group by b.id having b.spent <> coalesce(sum(charged.nanousd), 0);

@@ -1,6 +1,7 @@
 /** The tables. Ledger rules are constraints here first; payments/ keeps them by statements that cannot break them. */
 import { sql } from 'drizzle-orm';
 import {
+  bigint,
   boolean,
   check,
   index,
@@ -90,6 +91,8 @@ export const lease = pgTable(
       .references(() => instance.id),
     epoch: integer('epoch').notNull(),
     accountId: text('account_id').notNull(),
+    /** The budgets that its money counts against: those of the caller's key and of the keys above it. */
+    budgets: text('budgets').array(),
     granted: nanousd('granted').notNull(),
     state: text('state').notNull().default('open'),
     expiresAt: timestamp('expires_at', { withTimezone: true }).notNull(),
@@ -106,18 +109,28 @@ export const lease = pgTable(
   ],
 );
 
-/** What a key, and every ancestor of it, may spend in all or per window. */
+/**
+ * What a key and all keys below it may spend, in all or in each window of so many seconds since 1970; its id is the key's. A window's
+ * first update, by trigger, begins with nothing spent.
+ */
 export const budget = pgTable(
   'budget',
   {
     id: text('id').primaryKey(),
-    parentId: text('parent_id'),
     windowSeconds: integer('window_seconds'),
     limitNanousd: nanousd('limit_nanousd').notNull(),
+    /** What was settled in the window, and what leases may still spend. */
     spent: nanousd('spent').notNull().default(sql`0`),
     leased: nanousd('leased').notNull().default(sql`0`),
+    /** What calls that were found after their lease was returned cost beyond the limit: see `postShortCall`. */
+    overrun: nanousd('overrun').notNull().default(sql`0`),
+    windowIndex: bigint('window_index', { mode: 'bigint' }).notNull().default(sql`0`),
   },
-  (t) => [check('budget_within_limit', sql`${t.spent} + ${t.leased} <= ${t.limitNanousd}`)],
+  (t) => [
+    check('budget_within_limit', sql`${t.spent} + ${t.leased} <= ${t.limitNanousd} + ${t.overrun}`),
+    check('budget_not_negative', sql`${t.spent} >= 0 and ${t.leased} >= 0 and ${t.limitNanousd} >= 0`),
+    check('budget_window_positive', sql`${t.windowSeconds} > 0`),
+  ],
 );
 
 /** A record that could not be posted as it stood, for a person or a job to look at. */

@@ -65,8 +65,21 @@ export const adminCommands: readonly AdminCommand[] = [
   {
     words: 'key create',
     about: 'create a key of an agent; it is shown this once',
-    options: [text('account', 'acct_…'), optional(text('name', 'where it is used'))],
-    request: ({ account, name }) => ({ method: 'POST', path: `/accounts/${segment(account)}/keys`, body: { name } }),
+    options: [
+      text('account', 'acct_…'),
+      optional(text('name', 'where it is used')),
+      optional(integer('budget-nanousd', 'what it, and all keys made of it, may spend')),
+      optional(integer('budget-window-seconds', 'per so many seconds; for ever')),
+    ],
+    request: ({ account, name, 'budget-nanousd': budget, 'budget-window-seconds': seconds }) => ({
+      method: 'POST',
+      path: `/accounts/${segment(account)}/keys`,
+      body: {
+        name,
+        budget_nanousd: budget,
+        ...(seconds === undefined ? {} : { budget_window_seconds: Number(seconds) }),
+      },
+    }),
     show: lines,
   },
   {

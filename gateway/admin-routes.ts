@@ -6,6 +6,7 @@ import type { Sql } from '../db/connect.ts';
 import { createAgent, createOperator, deposit } from '../payments/ledger.ts';
 import { rotate } from '../payments/receipt.ts';
 import { errorCode } from '../payments/retry.ts';
+import { budgetOf, budgetOptions, wholeBudget } from './budget-fields.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { exceptionRoute } from './exception-route.ts';
 import { createKey, revokeKey } from './key-store.ts';
@@ -65,9 +66,9 @@ const creditAccount = defineRoute({
 const createAccountKey = defineRoute({
   method: 'post',
   path: '/admin/v1/accounts/{id}/keys',
-  summary: 'Create a key of an agent. It is shown this once.',
+  summary: 'Create a key of an agent, with a budget if you like. It is shown this once.',
   security: 'admin',
-  body: z.strictObject({ name: label.optional() }),
+  body: wholeBudget(z.strictObject({ name: label.optional(), ...budgetOptions })),
   response: z.strictObject({ id: z.string(), key: z.string() }),
   example: {
     params: { id: ids.account },
@@ -77,7 +78,8 @@ const createAccountKey = defineRoute({
   async handler({ gateway, params, body }) {
     const { sql } = gateway.platform.database;
     await requireAgent(sql, params.id);
-    return createKey(sql, gateway.keyring, { ownerId: params.id, kind: 'live', name: body.name ?? null });
+    const key = { ownerId: params.id, kind: 'live', name: body.name ?? null, budget: budgetOf(body) } as const;
+    return createKey(sql, gateway.keyring, key);
   },
 });
 

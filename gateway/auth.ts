@@ -23,6 +23,8 @@ export interface Principal {
   readonly limits: KeyLimits;
   /** The keys that this one descends from, nearest first: a call counts against all of them. */
   readonly ancestors: readonly { readonly keyId: string; readonly limits: KeyLimits }[];
+  /** Those of them, and itself, that have a budget, the nearest first. */
+  readonly budgets: readonly string[];
 }
 
 export interface KeyringOptions {
@@ -130,6 +132,7 @@ export class Keyring {
       test: false,
       limits: this.#options.limits,
       ancestors: [],
+      budgets: [],
     };
   }
 
@@ -199,6 +202,7 @@ function principalOf(own: StoredKey, above: readonly StoredKey[], defaults: KeyL
     test: own.kind === 'test',
     limits: limitsOf(own, ancestors[0], defaults),
     ancestors,
+    budgets: [own, ...above].filter(({ budgeted }) => budgeted).map(({ id }) => id),
   };
 }
 

@@ -1,6 +1,8 @@
 /** Keys that agents make of their own keys: each has a parent, is no wider than it and ends with it at the latest. */
 import type { Sql } from '../db/connect.ts';
 import { isoTime } from '../db/time.ts';
+import { type Budget, spentNow } from '../payments/budgets.ts';
+import type { Nanousd } from '../payments/money.ts';
 import { inTransaction } from '../payments/retry.ts';
 import type { Principal } from './auth.ts';
 import { insertKey, type NewKey } from './key-store.ts';
@@ -14,6 +16,11 @@ export interface KeyRow extends KeyLimits {
   readonly parentId: string | null;
   readonly createdAt: string;
   readonly expiresAt: string | null;
+  /** Null, as the two after it, for a key without a budget of its own. */
+  readonly budgetNanousd: Nanousd | null;
+  readonly budgetWindowSeconds: number | null;
+  /** Settled in the present window. */
+  readonly budgetSpentNanousd: Nanousd | null;
 }
 
 export interface ChildKey {
@@ -21,6 +28,7 @@ export interface ChildKey {
   /** ISO 8601; a later end than the parent's is the parent's. */
   readonly expiresAt: string | null;
   readonly limits: { readonly [name in keyof KeyLimits]: number | null };
+  readonly budget: Budget | null;
 }
 
 export type MintRefusal = { readonly code: 'parent_gone' | 'too_many' | 'already_over' };
@@ -44,7 +52,8 @@ export function mintChild(
       where parent_id = ${parent.keyId} and revoked_at is null and coalesce(expires_at > now(), true)`;
     if (now?.over !== false) return { code: 'already_over' };
     if (now.children >= childrenMax) return { code: 'too_many' };
-    const key: NewKey = { ownerId: parent.ownerId, kind: parent.test ? 'test' : 'live', name: child.name };
+    const { name, budget } = child;
+    const key: NewKey = { ownerId: parent.ownerId, kind: parent.test ? 'test' : 'live', name, budget };
     return insertKey(tx, keyring, { ...key, ...child.limits, parentId: parent.keyId, expiresAt: above.expiresAt });
   });
 }
@@ -55,14 +64,14 @@ export async function keysUnder(
   principal: Principal,
   page: { limit: number; after: string | null },
 ): Promise<{ keys: KeyRow[]; hasMore: boolean }> {
-  const older = page.after === null ? sql`true` : sql`id < ${page.after}`;
-  const rows = await select(sql, principal, sql`${older} order by id desc limit ${page.limit + 1}`);
+  const older = page.after === null ? sql`true` : sql`tree.id < ${page.after}`;
+  const rows = await select(sql, principal, sql`${older} order by tree.id desc limit ${page.limit + 1}`);
   return { keys: rows.slice(0, page.limit), hasMore: rows.length > page.limit };
 }
 
 /** One of these keys; undefined for any other, and for one that is not in force. */
 export async function keyUnder(sql: Sql, principal: Principal, id: string): Promise<KeyRow | undefined> {
-  const [row] = await select(sql, principal, sql`id = ${id}`);
+  const [row] = await select(sql, principal, sql`tree.id = ${id}`);
   return row;
 }
 
@@ -78,8 +87,9 @@ function select(sql: Sql, { keyId, limits }: Principal, where: ReturnType<Sql>) 
       from api_key k join tree t on k.parent_id = t.id
       where k.revoked_at is null and coalesce(k.expires_at > now(), true)
     )
-    select id, name, hint, parent_id as "parentId", requests as "requestsPerMinute", tokens as "tokensPerMinute",
+    select tree.id, name, hint, parent_id as "parentId", requests as "requestsPerMinute", tokens as "tokensPerMinute",
       streams as "openStreams", ${isoTime(sql, sql`created_at`)} as "createdAt",
-      ${isoTime(sql, sql`expires_at`)} as "expiresAt"
-    from tree where ${where}`;
+      ${isoTime(sql, sql`expires_at`)} as "expiresAt", b.limit_nanousd as "budgetNanousd",
+      b.window_seconds as "budgetWindowSeconds", case when b.id is not null then ${spentNow(sql)} end as "budgetSpentNanousd"
+    from tree left join budget b on b.id = tree.id where ${where}`;
 }

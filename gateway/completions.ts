@@ -121,6 +121,7 @@ async function holdWorstCase(
       callId: call.id,
       accountId: call.principal.ownerId,
       keyId: call.principal.keyId,
+      budgets: call.principal.budgets,
       amount,
     });
     if (!('code' in outcome)) return { hold: outcome, maxTokens };
@@ -129,7 +130,7 @@ async function holdWorstCase(
         retryAfterMs: outcome.retryAfterMs,
       });
     }
-    const { available } = outcome;
+    const { available, budget } = outcome;
     const affordable =
       request.maxTokens === null
         ? affordableCompletionTokens(price, {
@@ -139,7 +140,7 @@ async function holdWorstCase(
             sequences: request.sequences,
           })
         : 0;
-    if (affordable < limits.clampTokensMin || affordable >= maxTokens) throw tooDear(amount, available);
+    if (affordable < limits.clampTokensMin || affordable >= maxTokens) throw tooDear(amount, available, budget);
     maxTokens = affordable;
   }
 }
@@ -184,10 +185,11 @@ function requireJson(exchange: Exchange): void {
   throw apiError('unsupported_media_type', 'Send the body as JSON with `content-type: application/json`.');
 }
 
-function tooDear(amount: bigint, available: bigint): ApiError {
+function tooDear(amount: bigint, available: bigint, budget: string | null): ApiError {
+  const there = budget === null ? 'are available: top up' : `are left in the budget of ${budget}: use a key with more`;
   return apiError(
     'insufficient_balance',
-    `This call can cost up to ${amount} nano-USD, and ${available} are available: top up, or ask for fewer max_tokens.`,
+    `This call can cost up to ${amount} nano-USD, and ${available} ${there}, or ask for fewer max_tokens.`,
   );
 }
 

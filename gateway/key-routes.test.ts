@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startTestGateway, type TestGateway } from './testing.ts';
 import { type Ask, asker, errorOf } from './testing-routes.ts';
 
@@ -168,4 +168,47 @@ test('a request to make a key, sent again under its Idempotency-Key, makes one a
   expect(texts[1]).toBe(texts[0]);
   const rows = await gateway.database.sql`select from api_key where name = 'only one'`;
   expect(rows.length).toBe(1);
+});
+
+describe('a budget', () => {
+  const spend = async (key: string) => {
+    const answer = await call(key);
+    const { error } = (await answer.json()) as { error?: { code: string; message: string } };
+    return { status: answer.status, code: error?.code, message: error?.message };
+  };
+  const seen = async (ask: Ask, id: string) =>
+    ((await ask('GET', '/v1/keys')).body.data as { id: string }[]).find((key) => key.id === id);
+
+  test('binds the key and all keys made of it: beyond it there is a 402 that names it, for them and for nobody else', async () => {
+    const parent = await make(agent, { budget_nanousd: '0' });
+    const child = await make(parent.ask, { budget_nanousd: '999999999999' });
+    const grandchild = await make(child.ask);
+    for (const { key } of [parent, child, grandchild]) {
+      const { status, code, message } = await spend(key);
+      expect([status, code]).toEqual([402, 'insufficient_balance']);
+      expect(message).toContain(`0 are left in the budget of ${parent.id}`);
+    }
+    expect((await spend(gateway.apiKey)).status).toBe(200);
+  });
+
+  test('counts what was charged, in its window', async () => {
+    const budget = { budget_nanousd: '1000000000', budget_window_seconds: 31_536_000 };
+    const parent = await make(agent, budget);
+    const child = await make(parent.ask);
+    expect((await spend(child.key)).status).toBe(200);
+    expect((await agent('GET', '/v1/calls?limit=1')).status).toBe(200);
+    const facts = await seen(agent, parent.id);
+    expect(facts).toMatchObject({ ...budget, budget_spent_nanousd: expect.stringMatching(/^[1-9]/) });
+    expect(await seen(agent, child.id)).toMatchObject({ budget_nanousd: null, budget_spent_nanousd: null });
+  });
+
+  test('of a key of the host is set by the host', async () => {
+    const { key } = await gateway.admin('POST', `/accounts/${gateway.accountId}/keys`, { budget_nanousd: '1' });
+    expect(await spend(String(key))).toMatchObject({ status: 402, message: expect.stringContaining('1 are left in') });
+  });
+
+  test('has a limit where it has a window', async () => {
+    const refused = await agent('POST', '/v1/keys', { budget_window_seconds: 60 });
+    expect(errorOf(refused)).toEqual({ status: 400, code: 'invalid_request', param: 'budget_nanousd' });
+  });
 });

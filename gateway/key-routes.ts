@@ -1,11 +1,12 @@
 /** /v1/keys: an agent makes keys of its own key for its helpers, no wider than its own, and revokes them. */
 import { z } from 'zod';
 import { admitCall } from './admission.ts';
+import { budgetOf, budgetOptions, wholeBudget } from './budget-fields.ts';
 import { type KeyRow, keysUnder, keyUnder, type MintRefusal, mintChild } from './child-keys.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { revokeKey } from './key-store.ts';
 import { defineRoute, type Route } from './route.ts';
-import { deleted, deletion, label, listOf, page } from './route-schemas.ts';
+import { deleted, deletion, label, listOf, money, page } from './route-schemas.ts';
 
 const keyMembers = {
   id: z.string(),
@@ -18,6 +19,11 @@ const keyMembers = {
   open_streams: z.int(),
   created_at: z.iso.datetime(),
   expires_at: z.iso.datetime().nullable(),
+  budget_nanousd: money
+    .nullable()
+    .describe('what it and all keys below it may spend, within the budgets of those above'),
+  budget_window_seconds: z.int().nullable().describe('null: for ever'),
+  budget_spent_nanousd: money.nullable().describe('charged and settled in this window'),
 };
 
 const limit = z.int().min(1).max(2_147_483_647).optional().describe('at most your own; without it, your own');
@@ -33,6 +39,9 @@ const keyExample = {
   open_streams: 4,
   created_at: '2025-08-29T02:26:01.200Z',
   expires_at: '2025-08-30T02:26:01.200Z',
+  budget_nanousd: '1000000000',
+  budget_window_seconds: 86_400,
+  budget_spent_nanousd: '128200',
 };
 
 const createOwnKey = defineRoute({
@@ -40,16 +49,25 @@ const createOwnKey = defineRoute({
   path: '/v1/keys',
   summary: 'Make a further key of your account for a helper, no wider than the one you send. It is shown this once.',
   security: 'agent',
-  body: z.strictObject({
-    name: label.optional(),
-    requests_per_minute: limit,
-    tokens_per_minute: limit,
-    open_streams: limit,
-    expires_at: z.iso.datetime({ offset: true }).optional().describe('when it ends by itself; never after your own'),
-  }),
+  body: wholeBudget(
+    z.strictObject({
+      name: label.optional(),
+      requests_per_minute: limit,
+      tokens_per_minute: limit,
+      open_streams: limit,
+      expires_at: z.iso.datetime({ offset: true }).optional().describe('when it ends by itself; never after your own'),
+      ...budgetOptions,
+    }),
+  ),
   response: z.strictObject({ ...keyMembers, key: z.string() }),
   example: {
-    body: { name: 'summariser', requests_per_minute: 60, expires_at: '2025-08-30T02:26:01Z' },
+    body: {
+      name: 'summariser',
+      requests_per_minute: 60,
+      expires_at: '2025-08-30T02:26:01Z',
+      budget_nanousd: '1000000000',
+      budget_window_seconds: 86_400,
+    },
     response: { ...keyExample, key: 'fg_live_4fT0aYcN2mWqPz7RxLh9KdVbEoSuGi36XjB1q' },
   },
   async handler({ gateway, principal, body }) {
@@ -68,7 +86,7 @@ const createOwnKey = defineRoute({
     requireWithin('tokens_per_minute', limits.tokensPerMinute, principal.limits.tokensPerMinute);
     requireWithin('open_streams', limits.openStreams, principal.limits.openStreams);
     const { sql } = gateway.platform.database;
-    const child = { name: body.name ?? null, expiresAt: body.expires_at ?? null, limits };
+    const child = { name: body.name ?? null, expiresAt: body.expires_at ?? null, limits, budget: budgetOf(body) };
     const made = await mintChild(sql, gateway.keyring, principal, child, keysBelow);
     if ('code' in made) throw refusal(made, keysBelow);
     const row = await keyUnder(sql, principal, made.id);
@@ -123,6 +141,9 @@ function keyJson(key: KeyRow) {
     open_streams: key.openStreams,
     created_at: key.createdAt,
     expires_at: key.expiresAt,
+    budget_nanousd: key.budgetNanousd === null ? null : String(key.budgetNanousd),
+    budget_window_seconds: key.budgetWindowSeconds,
+    budget_spent_nanousd: key.budgetSpentNanousd === null ? null : String(key.budgetSpentNanousd),
   };
 }
 

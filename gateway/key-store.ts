@@ -1,6 +1,7 @@
 /** The table of keys: only their HMAC is there. */
 import { randomBytes } from 'node:crypto';
 import type { Sql } from '../db/connect.ts';
+import { type Budget, createBudget } from '../payments/budgets.ts';
 import { newId } from '../payments/ledger.ts';
 import { inTransaction } from '../payments/retry.ts';
 import { keyHint, mintKey } from './keys.ts';
@@ -16,12 +17,16 @@ export interface StoredKey extends OwnLimits {
   readonly kind: 'live' | 'test' | 'operator';
   readonly ownerId: string;
   readonly expiresInMs: number | null;
+  /** Whether it has a budget of its own. */
+  readonly budgeted: boolean;
 }
 
 export interface NewKey {
   readonly ownerId: string;
   readonly kind: StoredKey['kind'];
   readonly name: string | null;
+  /** What it and all keys below it may spend; by default as much as the keys above it. */
+  readonly budget?: Budget | null;
 }
 
 /** The key with this hash and those that it descends from, itself first; none when any of them was revoked or has expired. */
@@ -34,7 +39,8 @@ export async function findKey(sql: Sql, hash: string): Promise<StoredKey[]> {
     )
     select id, kind, owner_id as "ownerId", requests_per_minute as "requestsPerMinute",
       tokens_per_minute as "tokensPerMinute", open_streams as "openStreams",
-      (extract(epoch from expires_at - now()) * 1000)::float8 as "expiresInMs"
+      (extract(epoch from expires_at - now()) * 1000)::float8 as "expiresInMs",
+      exists (select from budget where budget.id = line.id) as budgeted
     from line
     where not exists (select from line where revoked_at is not null or expires_at <= now())
     order by depth`;
@@ -54,10 +60,11 @@ export function createKey(
   key: NewKey,
 ): Promise<{ id: string; key: string }> {
   const unlimited = { requestsPerMinute: null, tokensPerMinute: null, openStreams: null };
-  return insertKey(sql, keyring, { ...key, ...unlimited, parentId: null, expiresAt: null });
+  const row = { ...key, ...unlimited, parentId: null, expiresAt: null };
+  return inTransaction(sql, (tx) => insertKey(tx, keyring, row));
 }
 
-/** `createKey` for a key with limits, an end or a parent of its own; `expiresAt` as Postgres reads it. */
+/** `createKey`, in a transaction, for a key with limits, an end or a parent of its own; `expiresAt` as Postgres reads it. */
 export async function insertKey(
   sql: Sql,
   keyring: { hash(key: string): string },
@@ -70,6 +77,7 @@ export async function insertKey(
       tokens_per_minute, open_streams)
     values (${id}, ${keyring.hash(key)}, ${keyHint(key)}, ${row.kind}, ${row.ownerId}, ${row.name}, ${row.parentId},
       ${row.expiresAt}, ${row.requestsPerMinute}, ${row.tokensPerMinute}, ${row.openStreams})`;
+  if (row.budget) await createBudget(sql, id, row.budget);
   return { id, key };
 }
 

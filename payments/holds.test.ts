@@ -27,7 +27,11 @@ test('a hold that the purse covers is granted in the same turn, and what a captu
   await first.capture(closing(30));
   const second = instance.holds.hold(request(accountId, 70n));
   expect(second).not.toBeInstanceOf(Promise);
-  expect(await instance.holds.hold(request(accountId, 1n))).toEqual({ code: 'insufficient_balance', available: 0n });
+  expect(await instance.holds.hold(request(accountId, 1n))).toEqual({
+    code: 'insufficient_balance',
+    available: 0n,
+    budget: null,
+  });
   await instance.close();
   expect(await balances(database.sql, accountId)).toEqual({ prepaid: 70n, escrow: 0n });
 });

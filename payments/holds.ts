@@ -6,6 +6,7 @@ import type { Journal } from './journal.ts';
 import type { AgentPurse, Leases, Refusal } from './leases.ts';
 import { least, type Nanousd } from './money.ts';
 import { cost, operatorShare } from './prices.ts';
+import type { Payer } from './purse.ts';
 import { type Closing, type Opening, recordText, unused } from './record.ts';
 import type { Settler } from './settle.ts';
 
@@ -14,6 +15,8 @@ export interface HoldRequest {
   readonly callId: string;
   readonly accountId: string;
   readonly keyId: string;
+  /** Keys whose budgets bind the call: its own or keys above it, the nearest first; none by default. */
+  readonly budgets?: readonly string[];
   /** The worst case, by `quote`. */
   readonly amount: Nanousd;
 }
@@ -54,6 +57,7 @@ export interface HoldsOptions {
 }
 
 const UNWELL_RETRY_AFTER_MS = 1_000;
+const NO_BUDGETS: readonly string[] = [];
 
 export class Holds {
   readonly #options: HoldsOptions;
@@ -68,8 +72,10 @@ export class Holds {
   /** Holds an amount: at once when the purse suffices, otherwise after a grant. */
   hold(request: HoldRequest): Hold | Promise<Hold | Refusal> {
     if (!this.accepting) return Promise.resolve({ code: 'ledger_unavailable', retryAfterMs: UNWELL_RETRY_AFTER_MS });
-    const purse = this.#options.leases.take(request.accountId, request.amount);
-    return purse === null ? this.#obtain(request) : this.#admit(request, purse);
+    const { accountId, budgets = NO_BUDGETS, amount } = request;
+    const payer = { accountId, budgets };
+    const purse = this.#options.leases.take(payer, amount);
+    return purse === null ? this.#obtain(request, payer) : this.#admit(request, purse);
   }
 
   /** What the account's calls in flight hold in this instance. */
@@ -99,8 +105,8 @@ export class Holds {
     for (const hold of this.#open) hold.expire();
   }
 
-  async #obtain(request: HoldRequest): Promise<Hold | Refusal> {
-    const outcome = await this.#options.leases.obtain(request.accountId, request.amount);
+  async #obtain(request: HoldRequest, payer: Payer): Promise<Hold | Refusal> {
+    const outcome = await this.#options.leases.obtain(payer, request.amount);
     if ('code' in outcome) return outcome;
     if (this.accepting) return this.#admit(request, outcome);
     outcome.release(request.amount, 0n);

@@ -1,6 +1,7 @@
 /** What leases.ts says to the database: each movement of lease money is one guarded statement that may be sent again. */
 import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../db/connect.ts';
+import { leftNow, textArray } from './budgets.ts';
 import type { Nanousd } from './money.ts';
 import type { GrantSize } from './purse.ts';
 import { repeat } from './retry.ts';
@@ -15,8 +16,23 @@ export interface Holder {
 export const LEASE_MS = 600_000;
 /** The longest call, its grace, and a margin: only then nobody can be spending from a lease that has run out. */
 const RECLAIM_AFTER_MS = 720_000;
-/** Every instance listens here; the payload is JSON: `account`, and the instance that asks. */
+/** Every instance listens here; the payload is a Recall as JSON. */
 export const RECALLS = 'faregate_recalls';
+
+export interface Recall {
+  readonly account: string;
+  /** The lease that lacks money. */
+  readonly asker: string;
+  /** Only what is leased under one of these is of use; null: whatever is leased of the account. */
+  readonly budgets: readonly string[] | null;
+}
+
+/** Whose money a lease holds, and for whom. */
+interface LeaseOf {
+  readonly leaseId: string;
+  readonly accountId: string;
+  readonly budgets: readonly string[];
+}
 /** Nobody waits for an instance that left so many recalls without an answer. */
 const RECALLS_UNANSWERED_MAX = 3;
 const LIMIT_MS = 10_000;
@@ -30,20 +46,23 @@ interface GrantRow {
   /** False when the lease was closed meanwhile. */
   readonly open: boolean;
   readonly granted: Nanousd;
-  /** What is left in the prepaid account. */
+  /** What is left to lease: in the prepaid account, and within all budgets. */
   readonly left: Nanousd;
+  /** The budget that binds, where it is not the account. */
+  readonly budget: string | null;
 }
 
 /**
  * Moves prepaid money to the lease's escrow in one guarded statement: nothing when it is less than the least that is of use,
  * at least the need where it is there, and beyond the need at most half of the rest, in whole calls (crumbs would serve
- * nobody), or none when the rest is a few calls. The same txn id again moves nothing.
+ * nobody), or none when the rest is a few calls. What is there is the least of the account and its budgets, which all count the
+ * lease. The same txn id again moves nothing.
  * The share lock on the instance lets no grant slip past the start of the next epoch.
  */
 export async function grant(
   sql: Sql,
   holder: Holder,
-  { accountId, leaseId }: { accountId: string; leaseId: string },
+  { accountId, leaseId, budgets }: LeaseOf,
   asked: GrantSize,
   txnId: string,
 ): Promise<GrantRow> {
@@ -54,9 +73,15 @@ export async function grant(
       select id from current where not exists (select from lease where id = ${leaseId} and state <> 'open')
     ), prepaid as (
       select a.balance from account a, fence where a.id = ${accountId} and a.kind = 'prepaid' for no key update of a
+    ), bound as (
+      -- Accounts are locked before budgets, by everybody.
+      select b.id, b.leased, ${leftNow(sql)} as left
+      from budget b, prepaid where b.id = any(${textArray(budgets)}::text[]) order by b.id for no key update of b
+    ), there as (
+      select least(p.balance, (select min(bound.left) from bound)) as balance from prepaid p
     ), rest as (
       select balance, balance - ${asked.need.toString()}::numeric as rest, greatest(${asked.call.toString()}::numeric, 1) as call
-      from prepaid
+      from there
     ), beyond as (
       select balance, balance - rest as need, call,
         case when rest < 4 * call then 0 else least(rest / 2, ${asked.extra.toString()}::numeric) end as extra
@@ -72,14 +97,18 @@ export async function grant(
       -- From the balance as locked: the check on balances is made on the row that the statement saw when it began.
       update account a set balance = p.balance - s.amount from size s, prepaid p
       where a.id = ${accountId} and exists (select from fresh)
-      returning a.balance
+    ), counted as (
+      update budget b set leased = bound.leased + s.amount from size s, bound
+      where b.id = bound.id and exists (select from fresh)
     ), escrow as (
       insert into account (id, kind, owner, balance)
       select ${leaseId}, 'escrow', ${accountId}, s.amount from size s, fresh
       on conflict (id) do update set balance = account.balance + excluded.balance
     ), leased as (
-      insert into lease (id, instance_id, epoch, account_id, granted, expires_at)
-      select ${leaseId}, ${holder.instanceId}, ${holder.epoch}, ${accountId}, s.amount, ${expiry(sql)} from size s, fresh
+      insert into lease (id, instance_id, epoch, account_id, budgets, granted, expires_at)
+      select ${leaseId}, ${holder.instanceId}, ${holder.epoch}, ${accountId}, nullif(${textArray(budgets)}::text[], '{}'),
+        s.amount, ${expiry(sql)}
+      from size s, fresh
       on conflict (id) do update
         set state = 'open', granted = lease.granted + excluded.granted, expires_at = excluded.expires_at
       returning granted
@@ -90,7 +119,8 @@ export async function grant(
     )
     select exists (select from current) as current, exists (select from fence) as open,
       coalesce((select granted from leased), (select granted from lease where id = ${leaseId}), 0) as granted,
-      coalesce((select balance from moved), (select balance from prepaid), 0) as left`;
+      coalesce((select balance from there) - coalesce((select s.amount from size s, fresh), 0), 0) as left,
+      (select bound.id from bound, prepaid p where bound.left < p.balance order by bound.left limit 1) as budget`;
   if (row === undefined) throw new Error('a grant answers one row');
   return row;
 }
@@ -100,19 +130,27 @@ function expiry(sql: Sql) {
 }
 
 /**
- * Calls on the living epochs of other instances to give back what they do not use. Answers the leases whose answer is worth
- * waiting for. A statement of its own: one that waited for the prepaid row would not see who took the money meanwhile.
+ * Calls on the living holders of the account's other leases to give back what they do not use: on all of them where the account
+ * itself lacks `need`, otherwise on those under a budget that does. Answers the leases whose answer is worth waiting for. A statement
+ * of its own: one that waited for the prepaid row would not see who took the money meanwhile.
  */
-export async function recall(sql: Sql, holder: Holder, accountId: string): Promise<string[]> {
-  const payload = JSON.stringify({ account: accountId, asker: holder.instanceId });
+export async function recall(sql: Sql, { leaseId, accountId, budgets }: LeaseOf, need: Nanousd): Promise<string[]> {
   const leases = await sql<{ id: string; unanswered: number }[]>`
-    with asked as (
-      update lease l set recalled = l.recalled + 1 from instance i, account a
-      where l.account_id = ${accountId} and l.state = 'open' and l.instance_id <> ${holder.instanceId}
+    with short as (
+      select case when a.balance >= ${need.toString()}::numeric then array(
+        select b.id from budget b where b.id = any(${textArray(budgets)}::text[]) and ${leftNow(sql)} < ${need.toString()}::numeric
+      ) end as budgets
+      from account a where a.id = ${accountId}
+    ), asked as (
+      update lease l set recalled = l.recalled + 1 from instance i, account a, short
+      where l.account_id = ${accountId} and l.state = 'open' and l.id <> ${leaseId}
+        and coalesce(l.budgets && short.budgets, short.budgets is null)
         and i.id = l.instance_id and i.epoch = l.epoch and a.id = l.id and a.balance > 0
       returning l.id, l.recalled - l.answered as unanswered
     )
-    select id, unanswered, pg_notify(${RECALLS}, ${payload}) from asked`;
+    select asked.*, pg_notify(${RECALLS},
+      json_build_object('account', ${accountId}::text, 'asker', ${leaseId}::text, 'budgets', short.budgets)::text)
+    from asked, short`;
   return leases.filter(({ unanswered }) => unanswered <= RECALLS_UNANSWERED_MAX).map(({ id }) => id);
 }
 
@@ -136,7 +174,7 @@ export async function giveBack(
 ): Promise<{ closed: boolean }> {
   const [row] = await sql<{ closed: boolean }[]>`
     with mine as (
-      select l.id, l.account_id from lease l
+      select l.id, l.account_id, l.budgets from lease l
       where l.id = ${leaseId} and l.state = 'open' and l.instance_id = ${holder.instanceId} and l.epoch = ${holder.epoch}
       for no key update
     ), locked as (
@@ -160,6 +198,9 @@ export async function giveBack(
     ), balanced as (
       update account a set balance = l.balance + m.amount from movement m, locked l
       where a.id = m.account_id and l.id = a.id
+    ), uncounted as (
+      update budget b set leased = b.leased - m.amount from moved m, mine, (select count(*) from locked) accounts
+      where b.id = any(mine.budgets) and m.amount > 0
     )
     select coalesce((select state from given), (select state from lease where id = ${leaseId}), 'closed') = 'closed' as closed`;
   return { closed: row?.closed ?? false };
@@ -210,12 +251,12 @@ async function returnAll(sql: Sql, due: Fragment): Promise<void> {
 function returnStatement(sql: Sql, due: Fragment) {
   return sql<{ closed: number }[]>`
     with due as (
-      select l.id, l.account_id, a.balance from lease l join account a on a.id = l.id
+      select l.id, l.account_id, l.budgets, a.balance from lease l join account a on a.id = l.id
       where ${due} and l.state = 'open' order by l.id limit ${LEASES_PER_RETURN} for no key update
     ), closed as (
       update lease l set state = 'closed', granted = l.granted - due.balance from due where l.id = due.id
     ), residue as (
-      select id, account_id, balance from due where balance > 0
+      select id, account_id, budgets, balance from due where balance > 0
     ), movement as (
       select id as account_id, -balance as amount from residue
       union all
@@ -226,6 +267,10 @@ function returnStatement(sql: Sql, due: Fragment) {
       insert into entry (txn_id, account_id, amount) select fresh.id, m.account_id, m.amount from fresh, movement m
     ), moved as (
       update account a set balance = a.balance + m.amount from movement m where a.id = m.account_id
+    ), uncounted as (
+      update budget b set leased = b.leased - back.amount
+      from (select budget, sum(balance)::bigint as amount from residue r, unnest(r.budgets) as budget group by 1) back
+      where b.id = back.budget
     )
     select count(*)::int as closed from due`;
 }

@@ -43,7 +43,11 @@ test('what is deposited later can be held at once', async () => {
   await using database = await testDatabase();
   const accountId = await fundedAgent(database.sql, 10n);
   const instance = await testInstance(database.sql, null);
-  expect(await instance.holds.hold(request(accountId, 100n))).toEqual({ code: 'insufficient_balance', available: 10n });
+  expect(await instance.holds.hold(request(accountId, 100n))).toEqual({
+    code: 'insufficient_balance',
+    available: 10n,
+    budget: null,
+  });
   await deposit(database.sql, { accountId, amount: 90n, reference: 'second' });
   expect(await instance.holds.hold(request(accountId, 100n))).not.toHaveProperty('code');
   await instance.close();
@@ -54,10 +58,11 @@ test('an amount that no balance can reach is refused as any other', async () => 
   const accountId = await fundedAgent(database.sql, 10n);
   const instance = await testInstance(database.sql, null);
   const refusal = await instance.holds.hold(request(accountId, 10n ** 40n));
-  expect(refusal).toEqual({ code: 'insufficient_balance', available: 10n });
+  expect(refusal).toEqual({ code: 'insufficient_balance', available: 10n, budget: null });
   expect(await instance.holds.hold(request('acct_unknown', 1n))).toEqual({
     code: 'insufficient_balance',
     available: 0n,
+    budget: null,
   });
   await instance.close();
 });
@@ -119,7 +124,7 @@ test('in a purse, what is available, held and spent is always what was granted',
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-      const purse = new Purse<'refused'>('acct', 'lse', 0);
+      const purse = new Purse<'refused'>({ accountId: 'acct', budgets: [] }, 'lse', 0);
       let granted = 0n;
       let spent = 0n;
       for (const { kind, amount } of steps) {
@@ -143,7 +148,7 @@ test('in a purse, what is available, held and spent is always what was granted',
 });
 
 test('those who wait are served in turn', async () => {
-  const purse = new Purse<'refused'>('acct', 'lse', 0);
+  const purse = new Purse<'refused'>({ accountId: 'acct', budgets: [] }, 'lse', 0);
   const order: string[] = [];
   const waiting = [30n, 5n, 5n].map((amount, i) =>
     purse.wait(amount).then((outcome) => order.push(`${i} ${outcome === purse}`)),
@@ -166,7 +171,11 @@ describe('a recall', () => {
     const { escrow } = await balances(database.sql, accountId);
     expect(escrow).toBeGreaterThan(1_000n);
     await held(busy, accountId, 9_900n);
-    expect(await busy.holds.hold(request(accountId, 1n))).toEqual({ code: 'insufficient_balance', available: 0n });
+    expect(await busy.holds.hold(request(accountId, 1n))).toEqual({
+      code: 'insufficient_balance',
+      available: 0n,
+      budget: null,
+    });
     await hold.capture(closing(60));
     await held(busy, accountId, 40n);
     await Promise.all([idle.close(), busy.close()]);
@@ -181,6 +190,7 @@ describe('a recall', () => {
     expect(await instance.holds.hold(request(accountId, 200n))).toEqual({
       code: 'insufficient_balance',
       available: 100n,
+      budget: null,
     });
     const [recalled] = await database.sql`select max(recalled) as most from lease`;
     expect(recalled?.most).toBe(0);
@@ -197,6 +207,7 @@ describe('a recall', () => {
       expect(await living.holds.hold(request(accountId, 500n))).toEqual({
         code: 'insufficient_balance',
         available: 400n,
+        budget: null,
       });
     await Promise.all([dead.close(), living.close()]);
   }, 20_000);

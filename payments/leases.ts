@@ -7,13 +7,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../db/connect.ts';
 import * as statements from './lease-statements.ts';
-import { newId } from './ledger.ts';
 import type { Nanousd } from './money.ts';
-import { Purse } from './purse.ts';
+import type { Payer, Purse } from './purse.ts';
+import { Purses } from './purses.ts';
 import { isTransient, repeat } from './retry.ts';
 
 export type Refusal =
-  | { readonly code: 'insufficient_balance'; readonly available: Nanousd }
+  /** `budget`: the key whose budget binds, where it is not the balance. */
+  | { readonly code: 'insufficient_balance'; readonly available: Nanousd; readonly budget: string | null }
   | { readonly code: 'ledger_unavailable'; readonly retryAfterMs: number };
 
 export type AgentPurse = Purse<Refusal>;
@@ -43,7 +44,7 @@ const CONTACT_BEFORE_RECLAIM_MS = 60_000;
 
 export class Leases {
   readonly #options: LeasesOptions;
-  readonly #purses = new Map<string, AgentPurse>();
+  readonly #purses = new Purses<Refusal>();
   /** Purses that a statement is under way for: one at a time each, as grants and returns must not overtake one another. */
   readonly #busy = new Set<AgentPurse>();
   /** Purses to empty, because of a recall or for idleness. */
@@ -61,10 +62,10 @@ export class Leases {
     this.#contactSinceMs = options.now();
   }
 
-  /** Takes from the account's purse at once, or answers null: then `obtain` waits for a grant. */
-  take(accountId: string, amount: Nanousd): AgentPurse | null {
-    const purse = this.#purseOf(accountId);
+  /** Takes from the payer's purse at once, or answers null: then `obtain` waits for a grant. */
+  take(payer: Payer, amount: Nanousd): AgentPurse | null {
     const nowMs = this.#options.now();
+    const purse = this.#purses.of(payer, nowMs);
     if (nowMs >= purse.expiresAtMs || !purse.take(amount)) return null;
     purse.usedAtMs = nowMs;
     if (purse.isLow && nowMs >= this.#prefetchFromMs) this.#work(purse);
@@ -72,9 +73,10 @@ export class Leases {
   }
 
   /** Takes after the next grants, in turn with the others who wait; a refusal tells what is there at most. */
-  obtain(accountId: string, amount: Nanousd): Promise<AgentPurse | Refusal> {
-    const purse = this.#purseOf(accountId);
-    purse.usedAtMs = this.#options.now();
+  obtain(payer: Payer, amount: Nanousd): Promise<AgentPurse | Refusal> {
+    const nowMs = this.#options.now();
+    const purse = this.#purses.of(payer, nowMs);
+    purse.usedAtMs = nowMs;
     const outcome = purse.wait(amount);
     this.#work(purse);
     return outcome;
@@ -82,16 +84,17 @@ export class Leases {
 
   /** What the account's calls in flight hold here. */
   heldBy(accountId: string): Nanousd {
-    return this.#purses.get(accountId)?.held ?? 0n;
+    return this.#purses.ofAccount(accountId).reduce((sum, { held }) => sum + held, 0n);
   }
 
   /** Answers recalls, renews what is used, gives back what is idle, and reclaims what dead instances left. Answers how to end. */
   async watch(): Promise<() => Promise<void>> {
-    const { sql, holder } = this.#options;
-    const { unlisten } = await sql.listen(statements.RECALLS, (payload) => {
-      const { account, asker } = JSON.parse(payload) as { account: string; asker: string };
-      const purse = this.#purses.get(account);
-      if (purse !== undefined && asker !== holder.instanceId) this.#empty(purse);
+    const { unlisten } = await this.#options.sql.listen(statements.RECALLS, (payload) => {
+      const { account, asker, budgets } = JSON.parse(payload) as statements.Recall;
+      for (const purse of this.#purses.ofAccount(account)) {
+        const isMeant = budgets === null || budgets.some((budget) => purse.budgets.includes(budget));
+        if (isMeant && purse.leaseId !== asker) this.#empty(purse);
+      }
     });
     const timer = setInterval(() => void this.#tend(), TEND_EVERY_MS);
     timer.unref();
@@ -104,7 +107,7 @@ export class Leases {
   async #tend(): Promise<void> {
     const nowMs = this.#options.now();
     const ageing: AgentPurse[] = [];
-    for (const purse of this.#purses.values()) {
+    for (const purse of this.#purses.all()) {
       if (purse.held === 0n && nowMs - purse.usedAtMs > IDLE_MS) this.#empty(purse);
       else if (purse.expiresAtMs - nowMs < statements.LEASE_MS / 2) ageing.push(purse);
     }
@@ -138,19 +141,11 @@ export class Leases {
     }
   }
 
-  #purseOf(accountId: string): AgentPurse {
-    const known = this.#purses.get(accountId);
-    if (known !== undefined) return known;
-    const purse: AgentPurse = new Purse(accountId, newId('lse'), this.#options.now());
-    this.#purses.set(accountId, purse);
-    return purse;
-  }
-
   /** Its lease is closed: who still waits, waits for the next one. */
   #forget(purse: AgentPurse): void {
-    if (this.#purses.get(purse.accountId) === purse) this.#purses.delete(purse.accountId);
+    this.#purses.delete(purse);
     if (!purse.hasWaiters) return;
-    const next = this.#purseOf(purse.accountId);
+    const next = this.#purses.of(purse, this.#options.now());
     next.takeOver(purse);
     this.#work(next);
   }
@@ -181,7 +176,7 @@ export class Leases {
         this.#refuse(purse);
         return;
       }
-    } while (this.#emptying.has(purse) || (purse.hasWaiters && this.#purses.get(purse.accountId) === purse));
+    } while (this.#emptying.has(purse) || (purse.hasWaiters && this.#purses.has(purse)));
   }
 
   /** The ledger is away, or refuses this life of the instance. */
@@ -204,14 +199,16 @@ export class Leases {
     const short = purse.receive({ ...row, asked, nowMs: now() }, (available) => ({
       code: 'insufficient_balance',
       available,
+      budget: row.budget,
     }));
     if (short) await this.#recall(purse);
   }
 
-  /** Asks the other instances for what they do not use, and waits until they have answered. */
+  /** Asks the holders of other leases, here and elsewhere, for what they do not use, and waits until they have answered. */
   async #recall(purse: AgentPurse): Promise<void> {
-    const { sql, holder, now } = this.#options;
-    const asked = await repeat(() => statements.recall(sql, holder, purse.accountId), STATEMENT_LIMIT_MS);
+    const { sql, now } = this.#options;
+    const { least } = purse.nextGrant(now());
+    const asked = await repeat(() => statements.recall(sql, purse, least), STATEMENT_LIMIT_MS);
     for (let pauseMs = RECALL_POLL_MS; asked.length > 0 && pauseMs <= RECALL_PAUSE_MAX_MS; pauseMs *= 2) {
       await sleep(pauseMs);
       // Two that recall from each other must not wait for each other.

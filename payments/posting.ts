@@ -33,6 +33,16 @@ export async function postCalls(sql: Sql, calls: readonly string[]): Promise<voi
     ), locked as (
       -- In the order of their ids, so that gateways which settle at once wait for each other and never deadlock.
       select id from account where id in (select account_id from movement) order by id for no key update
+    ), budgeted as (
+      select budget, sum(charged)::bigint as amount from (
+        select lease_id, sum(charged_nanousd) as charged from fresh where charged_nanousd > 0 group by lease_id
+      ) spent join lease l on l.id = spent.lease_id and l.budgets is not null, unnest(l.budgets) as budget group by budget
+    ), bound as (
+      select b.id from budget b, (select count(*) from locked) accounts where b.id in (select budget from budgeted)
+      order by b.id for no key update of b
+    ), counted as (
+      update budget b set spent = b.spent + budgeted.amount, leased = b.leased - budgeted.amount
+      from budgeted, bound where b.id = budgeted.budget and bound.id = b.id
     )
     update account a set balance = a.balance + m.amount
     from movement m, locked where a.id = m.account_id and locked.id = a.id`;
@@ -65,7 +75,11 @@ export async function postShortCall(sql: Sql, call: string, reason: string): Pro
       ), posted as (
         insert into entry (txn_id, account_id, amount) select f.id, m.account_id, m.amount from filling f, movement m
       ), leased as (
-        update lease l set granted = l.granted + s.amount from short s where l.id = s.lease_id
+        update lease l set granted = l.granted + s.amount from short s where l.id = s.lease_id returning l.budgets, s.amount
+      ), counted as (
+        update budget b set leased = b.leased + l.amount,
+          overrun = greatest(b.overrun, b.spent + b.leased + l.amount - b.limit_nanousd)
+        from leased l where b.id = any(l.budgets)
       ), filed as (
         insert into settle_exception (call_id, reason, record) select id, ${reason}, ${call}::text::jsonb from short
         on conflict (call_id) do nothing

@@ -1,5 +1,11 @@
-/** One agent's money in this instance's memory. At every moment: available + held + spent = granted. */
+/** Money of one payer in this instance's memory. At every moment: available + held + spent = granted. */
 import type { Nanousd } from './money.ts';
+
+/** Whose money it is, and the budgets that bind it: of the caller's key and of the keys above it, the nearest first. */
+export interface Payer {
+  readonly accountId: string;
+  readonly budgets: readonly string[];
+}
 
 /** Where a call waits for money: its turn comes first in, first out. */
 interface Waiter<Refusal> {
@@ -24,7 +30,7 @@ export interface GrantSize {
 export interface Grant {
   /** The total of the lease's grants, less what was given back. */
   readonly granted: Nanousd;
-  /** What is left in the prepaid account. */
+  /** What could still be leased. */
   readonly left: Nanousd;
   readonly asked: GrantSize;
   readonly nowMs: number;
@@ -40,6 +46,7 @@ const SHORT_MS = 5_000;
 
 export class Purse<Refusal> {
   readonly accountId: string;
+  readonly budgets: readonly string[];
   readonly leaseId: string;
   /** Can be held now. */
   available: Nanousd = 0n;
@@ -58,8 +65,9 @@ export class Purse<Refusal> {
   #grantedAtMs: number;
   #waiters: Waiter<Refusal>[] = [];
 
-  constructor(accountId: string, leaseId: string, nowMs: number) {
+  constructor({ accountId, budgets }: Payer, leaseId: string, nowMs: number) {
     this.accountId = accountId;
+    this.budgets = budgets;
     this.leaseId = leaseId;
     this.#grantedAtMs = nowMs;
     this.usedAtMs = nowMs;
@@ -115,7 +123,7 @@ export class Purse<Refusal> {
 
   /**
    * Takes in what the database granted so far in all (a grant whose answer was lost comes in with the next one) and serves the
-   * waiters in turn. Those whom neither the purse nor what is left in the prepaid account can serve are refused; but it
+   * waiters in turn. Those whom neither the purse nor what is left to lease can serve are refused; but it
    * answers true when the other instances should first be asked for what they do not use.
    */
   receive(grant: Grant, refusal: (available: Nanousd) => Refusal): boolean {
@@ -157,7 +165,7 @@ export class Purse<Refusal> {
     for (const { answer } of this.#waiters.splice(0)) answer(refusal);
   }
 
-  /** Takes over everybody who waits for another purse of the same agent. */
+  /** Takes over everybody who waits for another purse of the same payer. */
   takeOver(other: Purse<Refusal>): void {
     this.#waiters.push(...other.#waiters.splice(0));
   }
