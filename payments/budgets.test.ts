@@ -78,10 +78,15 @@ test.each([
       }),
     );
     expect(calls.reduce((sum, own) => sum + own, 0)).toBe(300);
-    for (const instance of instances) await instance.close();
+    for (const instance of instances) {
+      await instance.close();
+      expect(instance.reports).toEqual([]);
+    }
     expect(await state(sql, parent)).toEqual({ spent: 3_000n, leased: 0n, overrun: 0n });
     expect((await state(sql, small)).spent).toBeLessThanOrEqual(400n);
     expect(await balances(sql, accountId)).toEqual({ prepaid: RICH - 3_000n, escrow: 0n });
+    const [circles] = await sql`select deadlocks from pg_stat_database where datname = current_database()`;
+    expect(circles?.deadlocks).toBe(0n);
   },
   60_000,
 );

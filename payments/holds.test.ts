@@ -13,7 +13,7 @@ test('of 100 concurrent holds on money for exactly 10, exactly 10 are granted, a
   expect(refused).toHaveLength(90);
   expect(
     new Set(refused.map((refusal) => JSON.stringify(refusal, (_, v) => (typeof v === 'bigint' ? `${v}` : v)))),
-  ).toEqual(new Set(['{"code":"insufficient_balance","available":"9"}']));
+  ).toEqual(new Set(['{"code":"insufficient_balance","available":"9","budget":null}']));
   expect(instance.holds.heldBy(accountId)).toBe(1_000n);
   await instance.close();
 });

@@ -1,4 +1,8 @@
-/** What leases.ts says to the database: each movement of lease money is one guarded statement that may be sent again. */
+/**
+ * What leases.ts says to the database: each movement of lease money is one guarded statement that may be sent again. All of them, and
+ * the settle statement, lock rows in one order, so that none waits for another in a circle: leases, accounts, budgets, each by id. A
+ * part that locks counts the rows of the part before it: only that makes Postgres finish the one before it begins the other.
+ */
 import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../db/connect.ts';
 import { leftNow, textArray } from './budgets.ts';
@@ -69,14 +73,19 @@ export async function grant(
   const [row] = await sql<GrantRow[]>`
     with current as (
       select id from instance where id = ${holder.instanceId} and epoch = ${holder.epoch} for share
+    ), mine as (
+      select l.state from lease l, current where l.id = ${leaseId} for no key update of l
     ), fence as (
-      select id from current where not exists (select from lease where id = ${leaseId} and state <> 'open')
+      select id from current where not exists (select from mine where state <> 'open')
+    ), locked as (
+      select a.id, a.balance from account a, fence where a.id in (${accountId}, ${leaseId}) and a.kind in ('prepaid', 'escrow')
+      order by a.id for no key update of a
     ), prepaid as (
-      select a.balance from account a, fence where a.id = ${accountId} and a.kind = 'prepaid' for no key update of a
+      select balance from locked where id = ${accountId}
     ), bound as (
-      -- Accounts are locked before budgets, by everybody.
       select b.id, b.leased, ${leftNow(sql)} as left
-      from budget b, prepaid where b.id = any(${textArray(budgets)}::text[]) order by b.id for no key update of b
+      from budget b, (select count(*) from locked) accounts
+      where b.id = any(${textArray(budgets)}::text[]) order by b.id for no key update of b
     ), there as (
       select least(p.balance, (select min(bound.left) from bound)) as balance from prepaid p
     ), rest as (
@@ -141,11 +150,14 @@ export async function recall(sql: Sql, { leaseId, accountId, budgets }: LeaseOf,
         select b.id from budget b where b.id = any(${textArray(budgets)}::text[]) and ${leftNow(sql)} < ${need.toString()}::numeric
       ) end as budgets
       from account a where a.id = ${accountId}
-    ), asked as (
-      update lease l set recalled = l.recalled + 1 from instance i, account a, short
+    ), holders as (
+      select l.id from lease l, instance i, account a, short
       where l.account_id = ${accountId} and l.state = 'open' and l.id <> ${leaseId}
         and coalesce(l.budgets && short.budgets, short.budgets is null)
         and i.id = l.instance_id and i.epoch = l.epoch and a.id = l.id and a.balance > 0
+      order by l.id for no key update of l
+    ), asked as (
+      update lease l set recalled = l.recalled + 1 from holders where l.id = holders.id
       returning l.id, l.recalled - l.answered as unanswered
     )
     select asked.*, pg_notify(${RECALLS},
@@ -198,9 +210,11 @@ export async function giveBack(
     ), balanced as (
       update account a set balance = l.balance + m.amount from movement m, locked l
       where a.id = m.account_id and l.id = a.id
+    ), bound as (
+      select b.id from budget b, mine, (select count(*) from locked) accounts
+      where b.id = any(mine.budgets) order by b.id for no key update of b
     ), uncounted as (
-      update budget b set leased = b.leased - m.amount from moved m, mine, (select count(*) from locked) accounts
-      where b.id = any(mine.budgets) and m.amount > 0
+      update budget b set leased = b.leased - m.amount from moved m, bound where b.id = bound.id and m.amount > 0
     )
     select coalesce((select state from given), (select state from lease where id = ${leaseId}), 'closed') = 'closed' as closed`;
   return { closed: row?.closed ?? false };
