@@ -74,3 +74,13 @@ from budget b left join (
   from lease l join call c on c.lease_id = l.id where l.budgets is not null
 ) charged on charged.budget = b.id and coalesce(floor(charged.at / b.window_seconds) = b.window_index, true)
 group by b.id having b.spent <> coalesce(sum(charged.nanousd), 0);
+
+-- check: the sums of each minute are those of its calls
+select coalesce(c.account_id, u.account_id) as subject, coalesce(c.minute, u.minute) || ' ' || coalesce(c.model, u.model) as detail
+from (
+  select account_id, date_trunc('minute', settled_at) as minute, model, count(*) as calls, sum(prompt_tokens) as prompt,
+    sum(cached_tokens) as cached, sum(completion_tokens) as completion, sum(billed_ms) as ms, sum(charged_nanousd) as charged
+  from call group by 1, 2, 3
+) c full join usage_minute u on (u.account_id, u.minute, u.model) = (c.account_id, c.minute, c.model)
+where (u.calls, u.prompt_tokens, u.cached_tokens, u.completion_tokens, u.billed_ms, u.charged_nanousd)
+  is distinct from (c.calls, c.prompt, c.cached, c.completion, c.ms, c.charged);

@@ -257,6 +257,23 @@ export const call = pgTable(
   ],
 );
 
+/** What was settled in each minute: the sums of `call`, kept by the statement that settles. */
+export const usageMinute = pgTable(
+  'usage_minute',
+  {
+    accountId: text('account_id').notNull(),
+    minute: timestamp('minute', { withTimezone: true }).notNull(),
+    model: text('model').notNull(),
+    calls: bigint('calls', { mode: 'bigint' }).notNull(),
+    promptTokens: bigint('prompt_tokens', { mode: 'bigint' }).notNull(),
+    cachedTokens: bigint('cached_tokens', { mode: 'bigint' }).notNull(),
+    completionTokens: bigint('completion_tokens', { mode: 'bigint' }).notNull(),
+    billedMs: bigint('billed_ms', { mode: 'bigint' }).notNull(),
+    chargedNanousd: nanousd('charged_nanousd').notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.accountId, t.minute, t.model] })],
+);
+
 /** Money given back for a call: why, and under which reference. Its txn is of the kind `refund`. Append-only by trigger. */
 export const refund = pgTable(
   'refund',

@@ -14,6 +14,7 @@ import { defineRoute, mount, type Route } from './route.ts';
 import { listOf, money, page } from './route-schemas.ts';
 import { settled } from './settled.ts';
 import { getStatement } from './statement-route.ts';
+import { getUsage } from './usage-route.ts';
 
 const getAccount = defineRoute({
   method: 'get',
@@ -118,6 +119,7 @@ export const agentRouteList: readonly Route[] = [
   getOwnCall,
   getReceipt,
   getStatement,
+  getUsage,
   ...keyRouteList,
 ];
 

@@ -17,8 +17,9 @@ export function llmsText(url: string, prices: readonly Price[]): string {
 - GET /v1/models: models, context lengths, prices, your limits
 - POST /v1/quote: the most that a call can cost; send the body of the call, nothing is held
 - GET /v1/account: balance_nanousd, held_nanousd, available_nanousd
-- POST /v1/keys: a further key for a helper, with limits and an end, no wider than yours; GET lists, DELETE /v1/keys/{id} revokes
+- POST /v1/keys: a further key for a helper, with limits, a budget and an end, no wider than yours; GET lists, DELETE /v1/keys/{id} revokes
 - GET /v1/calls, /v1/calls/{id}: what each call used and cost
+- GET /v1/usage?from=2026-11-01&per=day: what you used and paid, by minute, hour or day and model
 - GET /v1/statements?from=2026-11-01&format=csv: all that moved your balance, settled up to the line closing
 - GET /v1/calls/{id}/receipt: the same as a signed JWS; keys at ${url}/.well-known/jwks.json
 

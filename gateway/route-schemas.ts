@@ -27,6 +27,11 @@ export const label = z
 /** A model's name, such as `meta-llama/Llama-3.1-8B-Instruct`. */
 export const modelName = z.string().regex(/^[^\s\p{Cc}]{1,200}$/u, 'expected 1 to 200 characters without spaces');
 
+/** A date or time in a request, as UTC. */
+export const moment = z
+  .union([z.iso.datetime({ offset: true }), z.iso.date()], 'expected a date or a time such as 2026-11-01T00:00:00Z')
+  .transform((text) => new Date(text).toISOString());
+
 /** The place in a list: `after` is the id of the last entry that the caller has. */
 export const page = z.strictObject({
   limit: z.coerce.number().int().min(1).max(100).default(20),

@@ -4,15 +4,12 @@ import { settledUntil, statementLines } from '../payments/statements.ts';
 import { apiError } from './errors.ts';
 import type { Gateway } from './platform.ts';
 import { defineRoute } from './route.ts';
+import { moment } from './route-schemas.ts';
 import { settled } from './settled.ts';
 import { type StatementFormat, statementText, statementTypes } from './statement.ts';
 
 /** Statements that are read now, in this process. */
 let open = 0;
-
-const moment = z
-  .union([z.iso.datetime({ offset: true }), z.iso.date()], 'expected a date or a time such as 2026-11-01T00:00:00Z')
-  .transform((text) => new Date(text).toISOString());
 
 export const getStatement = defineRoute({
   method: 'get',

@@ -12,14 +12,15 @@ export async function postCalls(sql: Sql, calls: readonly string[]): Promise<voi
         prompt_tokens, cached_tokens, completion_tokens, held_nanousd, charged_nanousd, operator_nanousd, price_version,
         queue_ms, ttft_ms, billed_ms, total_ms
       )
-      select * from jsonb_to_recordset(${asList(calls)}::text::jsonb) as closed (
+      select * from json_to_recordset(${asList(calls)}::text::json) as closed (
         id uuid, account_id text, key_id text, lease_id text, endpoint text, model text, worker_id text, operator_id text,
         region text, outcome text, streamed boolean, attempts integer, prompt_tokens integer, cached_tokens integer,
         completion_tokens integer, held_nanousd bigint, charged_nanousd bigint, operator_nanousd bigint,
         price_version integer, queue_ms integer, ttft_ms integer, billed_ms integer, total_ms integer
       )
       on conflict (id) do nothing
-      returning lease_id, operator_id, charged_nanousd, operator_nanousd
+      returning account_id, model, lease_id, operator_id, prompt_tokens, cached_tokens, completion_tokens, billed_ms,
+        charged_nanousd, operator_nanousd
     ), movement as (
       select account_id, sum(amount)::bigint as amount from (
         select lease_id as account_id, -charged_nanousd as amount from fresh
@@ -33,6 +34,17 @@ export async function postCalls(sql: Sql, calls: readonly string[]): Promise<voi
     ), locked as (
       -- In the order of their ids, so that gateways which settle at once wait for each other and never deadlock.
       select id from account where id in (select account_id from movement) order by id for no key update
+    ), rolled as (
+      insert into usage_minute as u (
+        account_id, minute, model, calls, prompt_tokens, cached_tokens, completion_tokens, billed_ms, charged_nanousd
+      )
+      select account_id, date_trunc('minute', now()), model, count(*), sum(prompt_tokens), sum(cached_tokens),
+        sum(completion_tokens), sum(billed_ms), sum(charged_nanousd)
+      from fresh, (select count(*) from locked) accounts group by account_id, model order by account_id, model
+      on conflict (account_id, minute, model) do update set calls = u.calls + excluded.calls,
+        prompt_tokens = u.prompt_tokens + excluded.prompt_tokens, cached_tokens = u.cached_tokens + excluded.cached_tokens,
+        completion_tokens = u.completion_tokens + excluded.completion_tokens, billed_ms = u.billed_ms + excluded.billed_ms,
+        charged_nanousd = u.charged_nanousd + excluded.charged_nanousd
     ), budgeted as (
       select budget, sum(charged)::bigint as amount from (
         select lease_id, sum(charged_nanousd) as charged from fresh where charged_nanousd > 0 group by lease_id

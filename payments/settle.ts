@@ -27,6 +27,8 @@ interface Batch {
 }
 
 const BATCH_CALLS_MAX = 1_000;
+/** Statements under way at once, while there are full batches: the next is parsed while the last one is committed. */
+const STATEMENTS_MAX = 2;
 const BATCH_WAIT_MS = 5;
 const STATEMENT_DEADLINE_MS = 10_000;
 const CHECK_VIOLATION = '23514';
@@ -34,14 +36,15 @@ const BALANCE_CHECK = 'account_balance_at_or_above_floor';
 
 export class Settler {
   readonly #options: SettlerOptions;
-  /** The batches to commit, in order; the last one is being filled. */
+  /** The batches that no statement has taken yet; the last one is being filled. */
   readonly #batches: Batch[] = [];
-  #committing = false;
+  /** All that are not committed, the oldest first. */
+  readonly #pending = new Set<Batch>();
+  /** The errors that keep batches from being settled and that waiting does not mend. */
+  readonly #failures = new Map<Batch, unknown>();
+  #statements = 0;
   #waiting = 0;
-  #newest: Promise<void> = Promise.resolve();
   #stopped = false;
-  /** The error that keeps the oldest batch from being settled and that waiting does not mend; null while all is well. */
-  failure: unknown = null;
 
   constructor(options: SettlerOptions) {
     this.#options = options;
@@ -53,17 +56,22 @@ export class Settler {
     if (batch === undefined || batch.calls.length >= BATCH_CALLS_MAX) {
       batch = { calls: [], committed: Promise.withResolvers() };
       this.#batches.push(batch);
-      this.#newest = batch.committed.promise;
+      this.#pending.add(batch);
     }
     batch.calls.push(call);
     this.#waiting += 1;
-    if (!this.#committing) void this.#commitAll();
+    if (this.#statements < STATEMENTS_MAX && this.#statements < this.#batches.length) void this.#commitAll();
     return batch.committed.promise;
   }
 
+  /** An error that keeps calls from being settled and that waiting does not mend; null while all is well. */
+  get failure(): unknown {
+    return this.#failures.values().next().value ?? null;
+  }
+
   /** Resolves when everything handed over so far is committed. */
-  drain(): Promise<void> {
-    return this.#newest;
+  async drain(): Promise<void> {
+    await Promise.all([...this.#pending].map(({ committed }) => committed.promise));
   }
 
   /** How many calls wait for their commit. */
@@ -77,26 +85,27 @@ export class Settler {
   }
 
   async #commitAll(): Promise<void> {
-    this.#committing = true;
+    this.#statements += 1;
     for (let batch = this.#batches[0]; batch !== undefined && !this.#stopped; batch = this.#batches[0]) {
       if (batch.calls.length < BATCH_CALLS_MAX) await sleep(BATCH_WAIT_MS);
-      this.#batches.shift();
-      await this.#commit(batch);
+      const due = this.#batches.shift();
+      if (due !== undefined) await this.#commit(due);
     }
-    this.#committing = false;
+    this.#statements -= 1;
   }
 
   async #commit(batch: Batch): Promise<void> {
     for (let attempt = 0; !this.#stopped; attempt++) {
       try {
         await this.#post(batch.calls);
-        this.failure = null;
+        this.#failures.delete(batch);
+        this.#pending.delete(batch);
         this.#waiting -= batch.calls.length;
         for (const call of batch.calls) this.#options.settled(call);
         batch.committed.resolve();
         return;
       } catch (error) {
-        if (!isTransient(error)) this.#fail(error);
+        if (!isTransient(error)) this.#fail(batch, error);
         await sleep(pauseMsBefore(attempt));
       }
     }
@@ -126,8 +135,8 @@ export class Settler {
     }
   }
 
-  #fail(error: unknown): void {
-    if (this.failure === null) this.#options.report(error);
-    this.failure = error;
+  #fail(batch: Batch, error: unknown): void {
+    if (!this.#failures.has(batch)) this.#options.report(error);
+    this.#failures.set(batch, error);
   }
 }
