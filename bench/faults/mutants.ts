@@ -36,8 +36,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a call that is there already counts as new',
     file: 'payments/posting.ts',
-    find: 'on conflict (id) do nothing\n      returning lease_id',
-    replace: 'on conflict (id) do update set total_ms = excluded.total_ms\n      returning lease_id',
+    find: 'on conflict (id) do nothing\n      returning account_id',
+    replace: 'on conflict (id) do update set total_ms = excluded.total_ms\n      returning account_id',
     killer: {
       file: 'payments/settle.test.ts',
       title: 'the same batch again, also at once and in other company, charges nothing more',
@@ -107,5 +107,26 @@ export const mutants: readonly Mutant[] = [
     find: 'if (ids.has(principal.keyId)) this.#known.delete(hash);',
     replace: 'void hash, principal;',
     killer: { file: 'gateway/auth.test.ts', title: 'a revoked key stops working in every gateway that watches' },
+  },
+  {
+    name: 'the budgets of the keys above do not bind',
+    file: 'gateway/completions.ts',
+    find: 'budgets: call.principal.budgets,',
+    replace: 'budgets: call.principal.budgets.slice(0, 1),',
+    killer: {
+      file: 'gateway/key-routes.test.ts',
+      title:
+        'binds the key and all keys made of it: beyond it there is a 402 that names it, for them and for nobody else',
+    },
+  },
+  {
+    name: "a stock client's retry is a call of its own",
+    file: 'gateway/replays.ts',
+    find: 'const first = retries === 0 ? undefined : this.#repeated(place, retries);',
+    replace: 'const first = undefined as Recording | undefined;',
+    killer: {
+      file: 'gateway/replays.test.ts',
+      title: 'is given the answer that it lost, and another one that was asked the same its own',
+    },
   },
 ];

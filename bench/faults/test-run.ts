@@ -1,6 +1,6 @@
 /** Runs some tests of the repository in a process of its own and answers how each ended. */
 import { execFile } from 'node:child_process';
-import { readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -29,12 +29,13 @@ export async function runTests(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
 ): Promise<ReadonlyMap<string, TestEnd>> {
-  const file = join(tmpdir(), `faregate-tests-${process.pid}.json`);
+  const directory = await mkdtemp(join(tmpdir(), 'faregate-tests-'));
+  const file = join(directory, 'report.json');
   const all = [vitest, 'run', '--reporter=json', `--outputFile=${file}`, ...args];
   // Failing tests make it exit with 1: the report tells which.
   await promisify(execFile)(process.execPath, all, { cwd: root, env: { ...process.env, ...env } }).catch(() => {});
   const report = JSON.parse(await readFile(file, 'utf8')) as Report;
-  await rm(file);
+  await rm(directory, { recursive: true });
   return new Map(
     report.testResults
       .flatMap(({ assertionResults }) => assertionResults)
