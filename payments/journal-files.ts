@@ -186,13 +186,17 @@ export function readJournal(directory: string): { records: JournalRecord[]; dama
   for (const { number, state } of segmentsIn(directory)) {
     if (state !== 'log') continue;
     const lines = readFileSync(join(directory, segmentName(number, state)), 'utf8').split('\n');
-    const tail = lines.pop();
+    const tail = lines.pop() ?? '';
     lines.forEach((line, index) => {
       const record = decodeLine(line);
       if (record !== null) records.push(record);
       else damage.push({ segment: number, line: index + 1, kind: 'corrupt' });
     });
-    if (tail !== undefined && tail !== '') damage.push({ segment: number, line: lines.length + 1, kind: 'torn' });
+    if (tail === '') continue;
+    // A whole record in front of something else than its newline was not torn: it may have been acknowledged.
+    const whole = decodeLine(tail.slice(0, -1));
+    if (whole !== null) records.push(whole);
+    damage.push({ segment: number, line: lines.length + 1, kind: whole === null ? 'torn' : 'corrupt' });
   }
   return { records, damage };
 }

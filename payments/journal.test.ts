@@ -76,6 +76,16 @@ test('a flipped bit, wherever it is, is reported and never read as a record', as
   );
 });
 
+test('a record whose newline alone was hit is read, and the damage reported', async () => {
+  await using directory = await testDirectory();
+  const file = await writtenSegment(directory.path);
+  const bytes = await readFile(file);
+  await writeFile(file, Buffer.concat([bytes.subarray(0, -1), Buffer.from([0x8a])]));
+  const { records, damage } = readJournal(directory.path);
+  expect(records.map(({ callId }) => callId)).toEqual(['a', 'b', 'c']);
+  expect(damage).toEqual([{ segment: 1, line: 3, kind: 'corrupt' }]);
+});
+
 test('a segment with a corrupt line is put aside and kept, a torn one is not', async () => {
   await using directory = await testDirectory();
   const file = await writtenSegment(directory.path);

@@ -7,6 +7,7 @@ import { exactness } from './exact.ts';
 import { killMutants } from './mutation.ts';
 import { openSite, type Site } from './site.ts';
 import type { Row } from './table.ts';
+import { tested, testedRow } from './tested.ts';
 
 export type Progress = (text: string) => void;
 
@@ -80,6 +81,12 @@ async function attackSite(site: Site, { random, nightly, only, progress }: Run):
       result: `false accepts ${falseAccepts}, false rejects ${falseRejects}, a call's money left over ${leftOver}, errors ${[errors.length, ...errors.slice(0, 1)].join(': ')}`,
       good: falseAccepts + falseRejects + leftOver + errors.length === 0,
     });
+  }
+  for (const test of tested) {
+    if (!wanted(test.name)) continue;
+    progress(`${test.name}  ${test.attack} …`);
+    const row = await testedRow(test, nightly);
+    if (row !== null) rows.push(row);
   }
   if (wanted('R8')) rows.push(await mutationRow(progress));
   rows.push(...(outcomes.length > 0 ? [readerRow(outcomes)] : []), await checksRow(site, outcomes));
