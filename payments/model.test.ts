@@ -17,7 +17,7 @@ const HOLD_EXPIRY_MS = 1_000;
 const FIRST_NANOUSD = 2_000n;
 
 test(
-  'whatever is paid, held, used, killed, cut off and started again, the ledger says what a model of 90 lines says',
+  'whatever is paid, held, used, refunded, killed, cut off and started again, the ledger says what a model of 100 lines says',
   async () => {
     await using database = await testDatabase();
     await using directory = await testDirectory();
@@ -44,7 +44,7 @@ test(
         await deposit(database.sql, { accountId, amount: FIRST_NANOUSD, reference: 'first' });
         model.topUp(agent, FIRST_NANOUSD, 'first');
       }
-      return { model, real: { sql: database.sql, agents, nodes, holds: new Map(), clock } };
+      return { model, real: { sql: database.sql, agents, nodes, holds: new Map(), clock, keys: [] } };
     };
     await fc.assert(
       fc.asyncProperty(fc.commands(ledgerCommands(), { maxCommands: COMMANDS, size: 'max' }), async (commands) => {

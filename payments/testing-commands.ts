@@ -2,11 +2,13 @@
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../db/connect.ts';
+import { createBudget } from './budgets.ts';
 import type { Hold, HoldRequest } from './holds.ts';
 import type { LedgerInstance } from './instance.ts';
 import type { Refusal } from './leases.ts';
-import { deposit } from './ledger.ts';
+import { deposit, newId } from './ledger.ts';
 import type { Nanousd } from './money.ts';
+import { refundCall } from './refunds.ts';
 import { closing } from './testing.ts';
 import type { LedgerModel, ModelCall } from './testing-model.ts';
 import type { LedgerNode } from './testing-node.ts';
@@ -18,6 +20,8 @@ export interface Real {
   /** By call id. */
   readonly holds: Map<string, Hold>;
   readonly clock: { nowMs: number };
+  /** Keys with budgets: by agent, the line of budgets that each key has. */
+  readonly keys: { readonly agent: number; readonly line: readonly string[] }[];
 }
 
 export const AGENTS = 2;
@@ -33,6 +37,8 @@ export function ledgerCommands(): fc.Arbitrary<Command>[] {
   const node = fc.nat(NODES - 1);
   const pick = fc.nat(100);
   const amount = fc.integer({ min: 1, max: 500 });
+  /** One of the agent's keys with a budget, or more often none of them. */
+  const key = fc.option(fc.nat(5), { freq: 2 });
   const tokens = fc.nat(400);
   const touch = fc.constantFrom('open', 'progress', 'progress', 'close', 'close', 'abort', 'void');
   return [
@@ -40,8 +46,11 @@ export function ledgerCommands(): fc.Arbitrary<Command>[] {
       .tuple(agent, fc.integer({ min: 1, max: 1_000 }), fc.nat(5))
       .map(([a, size, ref]) => topUp(a, BigInt(size), `${ref}`)),
     ...Array<fc.Arbitrary<Command>>(4).fill(
-      fc.tuple(node, agent, amount).map(([n, a, size]) => reserve(n, a, BigInt(size))),
+      fc.tuple(node, agent, amount, key).map(([n, a, size, k]) => reserve(n, a, BigInt(size), k)),
     ),
+    fc.tuple(node, agent, key).map(([n, a, k]) => recall(n, a, k)),
+    fc.tuple(agent, key, fc.integer({ min: 0, max: 1_500 })).map(([a, k, limit]) => mint(a, k, BigInt(limit))),
+    fc.tuple(pick, fc.integer({ min: 1, max: 300 })).map(([which, size]) => refund(which, BigInt(size))),
     ...Array<fc.Arbitrary<Command>>(6).fill(
       fc.tuple(touch, pick, tokens).map(([how, which, count]) => use(how, which, count)),
     ),
@@ -65,24 +74,82 @@ function topUp(agent: number, amount: Nanousd, reference: string): Command {
   });
 }
 
-/** A hold may be refused where another instance has the money; none may exceed what is there. */
-function reserve(index: number, agent: number, amount: Nanousd): Command {
-  return command(`reserve ${amount} of agent ${agent} on node ${index}`, async (model, real) => {
-    const node = real.nodes[index];
-    if (!node?.instance) return;
-    const id = uuidv7();
-    const accountId = real.agents[agent] ?? '';
-    const outcome = await holdPatiently(node, node.instance, { callId: id, accountId, keyId: 'key_model', amount });
-    if (!('code' in outcome)) {
-      if (amount > model.available(agent)) throw new Error(`held ${amount} of ${model.available(agent)}`);
-      real.holds.set(id, outcome);
-      model.reserve(id, { agent, instance: index, amount });
-    } else if (outcome.code === 'ledger_unavailable') {
-      expectSame('only a node cut off finds no ledger', node.partitioned, true);
-    } else {
-      if (outcome.available >= amount) throw new Error(`refused ${amount} though ${outcome.available} are there`);
-      if (outcome.available > model.available(agent)) throw new Error(`claims ${outcome.available} to be available`);
-    }
+function reserve(index: number, agent: number, amount: Nanousd, key: number | null): Command {
+  return command(`reserve ${amount} of agent ${agent} on node ${index}, key ${key}`, (model, real) =>
+    hold(model, real, { index, agent, amount, line: lineOf(real, agent, key) }).then(() => {}),
+  );
+}
+
+/** Somebody asks for all that is there, which other nodes and other keys may have leased, and does nothing with it. */
+function recall(index: number, agent: number, key: number | null): Command {
+  return command(`hold and void all of agent ${agent} on node ${index}, key ${key}`, async (model, real) => {
+    const line = lineOf(real, agent, key);
+    const id = await hold(model, real, { index, agent, amount: model.available(agent, line), line });
+    const call = model.calls.get(id ?? '');
+    if (id === null || call === undefined) return;
+    await real.holds.get(id)?.void();
+    model.void(id, call);
+  });
+}
+
+/** A key with a budget, below another one of the agent's or below none. */
+function mint(agent: number, below: number | null, limit: Nanousd): Command {
+  return command(`mint a key of agent ${agent} with ${limit} below ${below}`, async (model, real) => {
+    const id = newId('key');
+    await createBudget(real.sql, id, { limit, windowSeconds: null });
+    real.keys.push({ agent, line: [id, ...lineOf(real, agent, below)] });
+    model.limits.set(id, limit);
+  });
+}
+
+function lineOf({ keys }: Real, agent: number, key: number | null): readonly string[] {
+  const own = keys.filter((other) => other.agent === agent);
+  return key === null ? [] : (own[key % (own.length || 1)]?.line ?? []);
+}
+
+/**
+ * Holds exactly when the money is there: a node that is cut off or dead may keep some of it from the others, which are refused then. The
+ * id of the call; null when there is none.
+ */
+async function hold(
+  model: LedgerModel,
+  real: Real,
+  { index, agent, amount, line }: { index: number; agent: number; amount: Nanousd; line: readonly string[] },
+): Promise<string | null> {
+  const node = real.nodes[index];
+  if (!node?.instance) return null;
+  const id = uuidv7();
+  const accountId = real.agents[agent] ?? '';
+  const available = model.available(agent, line);
+  const asked = { callId: id, accountId, keyId: 'key_model', budgets: line, amount };
+  const outcome = await holdPatiently(node, node.instance, asked);
+  if (!('code' in outcome)) {
+    if (amount > available) throw new Error(`held ${amount} of ${available}`);
+    real.holds.set(id, outcome);
+    model.reserve(id, { agent, instance: index, line, amount });
+    return id;
+  }
+  if (outcome.code === 'ledger_unavailable') expectSame('only a node cut off finds no ledger', node.partitioned, true);
+  else {
+    if (outcome.available >= amount) throw new Error(`refused ${amount} though ${outcome.available} are there`);
+    if (outcome.available > available) throw new Error(`claims ${outcome.available} to be available`);
+    const allAnswer = real.nodes.every((other) => other.instance !== null && !other.partitioned);
+    if (allAnswer && amount <= available) throw new Error(`refused ${amount} of ${available} though all nodes answer`);
+  }
+  return null;
+}
+
+/** Only what is settled can be refunded, and never more than the charge. */
+function refund(which: number, amount: Nanousd): Command {
+  return command(`refund ${amount} of call ${which}`, async (model, real) => {
+    const known = [...model.calls].filter(([, { charged }]) => charged !== null);
+    const [id, call] = known[which % (known.length || 1)] ?? [];
+    if (id === undefined || call === undefined) return;
+    const wasSettled = (await settled(real)).some((row) => row.id === id);
+    const outcome = await refundCall(real.sql, { callId: id, amount, reason: 'model', reference: uuidv7() });
+    const said = 'code' in outcome ? outcome.code : 'refunded';
+    if (said === 'call_not_found') expectSame(`call ${id} is settled`, false, wasSettled);
+    else expectSame(`the refund of ${id}`, said, model.refund(call, amount) ? 'refunded' : 'above_charge');
   });
 }
 

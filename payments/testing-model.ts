@@ -1,18 +1,18 @@
-/**
- * The ledger as it should be, in memory and without time: agents with money, instances that live and die, calls that are
- * charged once. model.test.ts plays the same commands on this and on the real ledger.
- */
+/** The ledger as it should be, in memory and without time: model.test.ts plays the same on this and on the real one. */
 import { least, type Nanousd } from './money.ts';
 
 export interface ModelCall {
   readonly agent: number;
   readonly instance: number;
+  /** The budgets that bind it. */
+  readonly line: readonly string[];
   readonly amount: Nanousd;
   readonly expiresAtMs: number;
   /** What the last journaled record says; null before the first, when the call would leave no trace. */
   recorded: Nanousd | null;
   /** Null while it is open. */
   charged: Nanousd | null;
+  refunded: Nanousd;
 }
 
 export class LedgerModel {
@@ -22,6 +22,8 @@ export class LedgerModel {
   readonly #references = new Map<string, Nanousd>();
   /** By the real call's id; calls that left no trace are forgotten. */
   readonly calls = new Map<string, ModelCall>();
+  /** What each budget allows in all. */
+  readonly limits = new Map<string, Nanousd>();
 
   constructor(size: { agents: number; expiryMs: number }) {
     this.deposited = Array.from({ length: size.agents }, () => 0n);
@@ -37,15 +39,25 @@ export class LedgerModel {
     return true;
   }
 
-  /** The most that a hold can have now: what was deposited, less what is charged, less what other calls hold. */
-  available(agent: number): Nanousd {
-    let available = this.deposited[agent] ?? 0n;
-    for (const call of this.calls.values()) if (call.agent === agent) available -= call.charged ?? call.amount;
-    return available;
+  /** The most that a hold can have now: of the agent's money and of each budget, less what is charged and what calls hold. */
+  available(agent: number, line: readonly string[] = []): Nanousd {
+    const calls = [...this.calls.values()];
+    const used = (own: readonly ModelCall[]) => own.reduce((sum, call) => sum + (call.charged ?? call.amount), 0n);
+    const left = line.map((id) => (this.limits.get(id) ?? 0n) - used(calls.filter((call) => call.line.includes(id))));
+    return left.reduce(least, (this.deposited[agent] ?? 0n) - used(calls.filter((call) => call.agent === agent)));
   }
 
-  reserve(id: string, call: { agent: number; instance: number; amount: Nanousd }): void {
-    this.calls.set(id, { ...call, expiresAtMs: this.nowMs + this.expiryMs, recorded: null, charged: null });
+  reserve(id: string, call: Pick<ModelCall, 'agent' | 'instance' | 'line' | 'amount'>): void {
+    const expiresAtMs = this.nowMs + this.expiryMs;
+    this.calls.set(id, { ...call, expiresAtMs, recorded: null, charged: null, refunded: 0n });
+  }
+
+  /** False when all refunds would exceed the charge. */
+  refund(call: ModelCall, amount: Nanousd): boolean {
+    if (call.refunded + amount > (call.charged ?? 0n)) return false;
+    call.refunded += amount;
+    this.deposited[call.agent] = (this.deposited[call.agent] ?? 0n) + amount;
+    return true;
   }
 
   open(call: ModelCall): void {

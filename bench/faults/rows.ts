@@ -82,12 +82,9 @@ async function attackSite(site: Site, { random, nightly, only, progress }: Run):
       good: falseAccepts + falseRejects + leftOver + errors.length === 0,
     });
   }
-  for (const test of tested) {
-    if (!wanted(test.name)) continue;
-    progress(`${test.name}  ${test.attack} …`);
-    const row = await testedRow(test, nightly);
-    if (row !== null) rows.push(row);
-  }
+  const tests = tested.filter(({ name }) => wanted(name));
+  for (const { name, attack: what } of tests) progress(`${name}  ${what} …`);
+  rows.push(...(await Promise.all(tests.map((test) => testedRow(test, nightly)))));
   if (wanted('R8')) rows.push(await mutationRow(progress));
   rows.push(...(outcomes.length > 0 ? [readerRow(outcomes)] : []), await checksRow(site, outcomes));
   return rows.sort((a, b) => Number(a.name.slice(1)) - Number(b.name.slice(1)));
