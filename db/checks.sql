@@ -26,7 +26,12 @@ group by l.id having l.granted <> coalesce(sum(e.amount), 0);
 
 -- check: settled charges are what left the escrow of their lease
 select coalesce(c.lease_id, s.lease_id) as subject, coalesce(c.charged, 0) || ' is not ' || coalesce(s.spent, 0) as detail
-from (select lease_id, sum(charged_nanousd) as charged from call group by lease_id) c
+from (
+  select lease_id, sum(nanousd) as charged from (
+    select lease_id, charged_nanousd as nanousd from call
+    union all select account_id, nanousd from archived_sum where account_id not like 'op\_%'
+  ) settled group by lease_id
+) c
 full join (
   select e.account_id as lease_id, -sum(e.amount) as spent
   from entry e join txn t on t.id = e.txn_id and t.kind = 'settle' join account a on a.id = e.account_id and a.kind = 'escrow'
@@ -40,7 +45,12 @@ from call where charged_nanousd > held_nanousd or operator_nanousd > charged_nan
 
 -- check: operators earned what their calls say
 select coalesce(c.operator_id, s.operator_id) as subject, coalesce(c.earned, 0) || ' is not ' || coalesce(s.earned, 0) as detail
-from (select operator_id, sum(operator_nanousd) as earned from call where operator_id is not null group by operator_id) c
+from (
+  select operator_id, sum(nanousd) as earned from (
+    select operator_id, operator_nanousd as nanousd from call where operator_id is not null
+    union all select account_id, nanousd from archived_sum where account_id like 'op\_%'
+  ) settled group by operator_id
+) c
 full join (
   select e.account_id as operator_id, sum(e.amount) as earned
   from entry e join txn t on t.id = e.txn_id and t.kind = 'settle' join account a on a.id = e.account_id and a.kind = 'earnings'
@@ -51,6 +61,7 @@ where coalesce(c.earned, 0) <> coalesce(s.earned, 0);
 -- check: no call is refunded above its charge
 select r.call_id::text as subject, sum(r.nanousd) || ' of ' || coalesce(max(c.charged_nanousd), 0) as detail
 from refund r left join call c on c.id = r.call_id
+where c.id is not null or not exists (select from archived_month m where r.call_id < m.ids_before)
 group by r.call_id having sum(r.nanousd) > coalesce(max(c.charged_nanousd), 0);
 
 -- check: refunds are what their transfers moved
@@ -72,7 +83,13 @@ select b.id as subject, b.spent || ' is not ' || coalesce(sum(charged.nanousd), 
 from budget b left join (
   select unnest(l.budgets) as budget, c.charged_nanousd as nanousd, extract(epoch from c.settled_at) as at
   from lease l join call c on c.lease_id = l.id where l.budgets is not null
-) charged on charged.budget = b.id and coalesce(floor(charged.at / b.window_seconds) = b.window_index, true)
+  union all
+  select unnest(l.budgets), s.nanousd, null from lease l join archived_sum s on s.account_id = l.id where l.budgets is not null
+) charged on charged.budget = b.id
+  and (b.window_seconds is null or floor(charged.at / b.window_seconds) = b.window_index)
+where not exists (
+  select from archived_month m where extract(epoch from m.settled_until) >= b.window_index * b.window_seconds
+)
 group by b.id having b.spent <> coalesce(sum(charged.nanousd), 0);
 
 -- check: the sums of each minute are those of its calls
@@ -82,5 +99,6 @@ from (
     sum(cached_tokens) as cached, sum(completion_tokens) as completion, sum(billed_ms) as ms, sum(charged_nanousd) as charged
   from call group by 1, 2, 3
 ) c full join usage_minute u on (u.account_id, u.minute, u.model) = (c.account_id, c.minute, c.model)
-where (u.calls, u.prompt_tokens, u.cached_tokens, u.completion_tokens, u.billed_ms, u.charged_nanousd)
+where not exists (select from archived_month m where date_trunc('minute', m.settled_until) >= coalesce(c.minute, u.minute))
+  and (u.calls, u.prompt_tokens, u.cached_tokens, u.completion_tokens, u.billed_ms, u.charged_nanousd)
   is distinct from (c.calls, c.prompt, c.cached, c.completion, c.ms, c.charged);

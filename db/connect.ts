@@ -2,9 +2,10 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import * as ledger from './schema.ts';
+import * as calls from './schema-calls.ts';
 import * as keys from './schema-keys.ts';
 
-const schema = { ...ledger, ...keys };
+const schema = { ...ledger, ...calls, ...keys };
 
 /** postgres.js with `bigint` columns as `bigint`. */
 export type Sql = postgres.Sql<{ bigint: bigint }>;

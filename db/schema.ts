@@ -2,7 +2,6 @@
 import { sql } from 'drizzle-orm';
 import {
   bigint,
-  boolean,
   check,
   index,
   integer,
@@ -133,14 +132,6 @@ export const budget = pgTable(
   ],
 );
 
-/** A record that could not be posted as it stood, for a person or a job to look at. */
-export const settleException = pgTable('settle_exception', {
-  callId: uuid('call_id').primaryKey(),
-  reason: text('reason').notNull(),
-  record: jsonb('record').notNull(),
-  at: timestamp('at', { withTimezone: true }).notNull().defaultNow(),
-});
-
 export const agent = pgTable('agent', {
   id: text('id')
     .primaryKey()
@@ -216,80 +207,5 @@ export const worker = pgTable(
       'worker_state_known',
       sql`${t.state} in ('verifying', 'probation', 'active', 'degraded', 'quarantined', 'draining')`,
     ),
-  ],
-);
-
-/** One closed call. The migration partitions it by `id`: a UUIDv7 begins with its time, so the primary key is exactly-once for ever. */
-export const call = pgTable(
-  'call',
-  {
-    id: uuid('id').primaryKey(),
-    accountId: text('account_id').notNull(),
-    keyId: text('key_id').notNull(),
-    leaseId: text('lease_id').notNull(),
-    endpoint: text('endpoint').notNull(),
-    model: text('model').notNull(),
-    workerId: text('worker_id'),
-    operatorId: text('operator_id'),
-    region: text('region'),
-    outcome: text('outcome').notNull(),
-    streamed: boolean('streamed').notNull(),
-    attempts: integer('attempts').notNull(),
-    promptTokens: integer('prompt_tokens').notNull(),
-    cachedTokens: integer('cached_tokens').notNull(),
-    completionTokens: integer('completion_tokens').notNull(),
-    heldNanousd: nanousd('held_nanousd').notNull(),
-    chargedNanousd: nanousd('charged_nanousd').notNull(),
-    operatorNanousd: nanousd('operator_nanousd').notNull(),
-    priceVersion: integer('price_version').notNull(),
-    queueMs: integer('queue_ms'),
-    ttftMs: integer('ttft_ms'),
-    billedMs: integer('billed_ms').notNull(),
-    totalMs: integer('total_ms').notNull(),
-    /** The time of the txn that charged it. */
-    settledAt: timestamp('settled_at', { withTimezone: true }).notNull().defaultNow(),
-  },
-  (t) => [
-    index('call_account').on(t.accountId, t.id),
-    check('call_charged_within_held', sql`${t.chargedNanousd} between 0 and ${t.heldNanousd}`),
-    check('call_share_within_charge', sql`${t.operatorNanousd} between 0 and ${t.chargedNanousd}`),
-    check('call_outcome_known', sql`${t.outcome} in ('complete', 'aborted', 'failed')`),
-  ],
-);
-
-/** What was settled in each minute: the sums of `call`, kept by the statement that settles. */
-export const usageMinute = pgTable(
-  'usage_minute',
-  {
-    accountId: text('account_id').notNull(),
-    minute: timestamp('minute', { withTimezone: true }).notNull(),
-    model: text('model').notNull(),
-    calls: bigint('calls', { mode: 'bigint' }).notNull(),
-    promptTokens: bigint('prompt_tokens', { mode: 'bigint' }).notNull(),
-    cachedTokens: bigint('cached_tokens', { mode: 'bigint' }).notNull(),
-    completionTokens: bigint('completion_tokens', { mode: 'bigint' }).notNull(),
-    billedMs: bigint('billed_ms', { mode: 'bigint' }).notNull(),
-    chargedNanousd: nanousd('charged_nanousd').notNull(),
-  },
-  (t) => [primaryKey({ columns: [t.accountId, t.minute, t.model] })],
-);
-
-/** Money given back for a call: why, and under which reference. Its txn is of the kind `refund`. Append-only by trigger. */
-export const refund = pgTable(
-  'refund',
-  {
-    txnId: uuid('txn_id')
-      .primaryKey()
-      .references(() => txn.id),
-    callId: uuid('call_id').notNull(),
-    nanousd: nanousd('nanousd').notNull(),
-    /** What of it came out of the operator's earnings; the host gave the rest. */
-    operatorNanousd: nanousd('operator_nanousd').notNull(),
-    reason: text('reason').notNull(),
-    reference: text('reference').notNull(),
-  },
-  (t) => [
-    unique('refund_reference_once').on(t.callId, t.reference),
-    check('refund_share_within_refund', sql`${t.nanousd} > 0 and ${t.operatorNanousd} between 0 and ${t.nanousd}`),
   ],
 );

@@ -136,7 +136,7 @@ export const adminCommands: readonly AdminCommand[] = [
   },
   {
     words: 'exceptions',
-    about: 'calls whose charge their lease did not cover, the newest first',
+    about: 'calls that could not be posted as they stood, the newest first',
     options: [],
     request: () => ({ method: 'GET', path: '/exceptions?limit=100' }),
     show: exceptionTable,

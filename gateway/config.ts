@@ -59,6 +59,7 @@ const environment = z.object({
   FAREGATE_REGION: z.string().min(1).default('local'),
   FAREGATE_LOG: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
   FAREGATE_ALLOW_PRIVATE_WORKERS: flag.default(false),
+  FAREGATE_KEEP_MONTHS: z.coerce.number().int().min(2).optional(),
   FAREGATE_CORS_ORIGINS: z
     .string()
     .transform((text) => text.split(',').map((origin) => origin.trim()))
@@ -82,6 +83,8 @@ export interface Config {
   readonly region: string;
   readonly logLevel: string;
   readonly allowPrivateWorkers: boolean;
+  /** Whole months of calls that stay in the database; null: all. */
+  readonly keepMonths: number | null;
   readonly corsOrigins: readonly string[];
   /** Where `faregate admin` finds the gateway. */
   readonly gatewayUrl: string | undefined;
@@ -112,6 +115,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     region: values.FAREGATE_REGION,
     logLevel: values.FAREGATE_LOG,
     allowPrivateWorkers: values.FAREGATE_ALLOW_PRIVATE_WORKERS,
+    keepMonths: values.FAREGATE_KEEP_MONTHS ?? null,
     corsOrigins: values.FAREGATE_CORS_ORIGINS ?? [],
     gatewayUrl: values.FAREGATE_URL,
     vllmUrl: values.FAREGATE_VLLM_URL,

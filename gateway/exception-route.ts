@@ -1,4 +1,4 @@
-/** GET /admin/v1/exceptions: charges that their lease did not cover. */
+/** GET /admin/v1/exceptions: calls that could not be posted as they stood. */
 import { z } from 'zod';
 import { listExceptions } from '../payments/exceptions.ts';
 import { callExample } from './call-view.ts';
@@ -17,7 +17,8 @@ const exception = z.strictObject({
 export const exceptionRoute = defineRoute({
   method: 'get',
   path: '/admin/v1/exceptions',
-  summary: 'Calls whose charge was not covered by their lease and was taken from prepaid money, then from yours.',
+  summary:
+    'Calls that could not be posted as they stood: `escrow_short`, whose lease did not cover them, were charged to prepaid money, then to yours; `month_archived`, found after their month was archived, were not charged.',
   security: 'admin',
   query: page,
   response: listOf(exception),

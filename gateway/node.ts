@@ -1,6 +1,7 @@
 /** The Node entry: configuration to platform to gateway to socket, and the way back on a drain. */
 import { randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { connect } from '../db/connect.ts';
@@ -92,7 +93,14 @@ async function assemble(
   undo: (() => Promise<unknown>)[],
 ): Promise<Gateway> {
   const { config, database, log } = platform;
-  undo.unshift(keepPartitions(database.sql, (error) => log.error({ err: error }, 'a partition of calls is missing')));
+  undo.unshift(
+    keepPartitions(database.sql, {
+      keepMonths: config.keepMonths,
+      archive: join(config.dataDir, 'archive'),
+      archived: (month) => log.info({ month }, 'the calls of a month are archived'),
+      failed: (error) => log.error({ err: error }, 'the partitions of calls could not be kept'),
+    }),
+  );
   const secrets = await loadSecrets(database.sql);
   const options = { sql: database.sql, ack: config.ack, log, now: platform.now };
   if (config.processNumber === null) await settleJournals(config.dataDir, new Set([journalName(null)]), options);

@@ -1,5 +1,6 @@
 /** GET /v1/statements: what moved an agent's money in a period. */
 import { z } from 'zod';
+import { archivedUntil } from '../db/archive.ts';
 import { settledUntil, statementLines } from '../payments/statements.ts';
 import { apiError } from './errors.ts';
 import type { Gateway } from './platform.ts';
@@ -37,6 +38,10 @@ export const getStatement = defineRoute({
     const from = query.from ?? `${to.slice(0, 7)}-01T00:00:00.000Z`;
     if (from > to)
       throw apiError('invalid_request', 'A statement begins before its end and before now.', { param: 'from' });
+    const archived = await archivedUntil(sql);
+    if (archived !== null && from <= archived) {
+      throw apiError('invalid_request', `Calls up to ${archived} are archived: begin later.`, { param: 'from' });
+    }
     if (open >= gateway.platform.config.limits.statementsAtOnce) {
       throw apiError('overloaded', 'Other statements are being read: ask again.', { retryAfterMs: 1_000 });
     }

@@ -120,3 +120,12 @@ test('that nobody reads takes two connections at most, and gives them back when 
   await expect.poll(short, { timeout: 10_000 }).toBe(200);
   await expect.poll(async () => (await linesOf(await statement(''))).length, { timeout: 10_000 }).toBe(10_007);
 });
+
+test('is not given for a time whose calls are archived', async () => {
+  const { sql } = gateway.database;
+  await sql`
+    insert into archived_month (month, ids_before, calls, settled_until, sha256)
+    values ('2020-01', '016f0000-0000-0000-0000-000000000000', 0, '2020-02-01T00:00:00.123Z', '')`;
+  expect(await codeOf(await statement('?from=2020-01-15'))).toEqual([400, 'invalid_request', 'from']);
+  expect((await statement('?from=2020-02-02')).status).toBe(200);
+});

@@ -101,6 +101,14 @@ export async function postShortCall(sql: Sql, call: string, reason: string): Pro
   });
 }
 
+/** Notes a call that cannot be posted, for the host to look at; moves nothing. */
+export async function fileCall(sql: Sql, call: string, reason: string): Promise<void> {
+  await sql`
+    insert into settle_exception (call_id, reason, record)
+    select (record ->> 'id')::uuid, ${reason}, record from (select ${call}::text::jsonb as record) filed
+    on conflict (call_id) do nothing`;
+}
+
 function asList(calls: readonly string[]): string {
   return `[${calls.join(',')}]`;
 }

@@ -4,7 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sql } from '../db/connect.ts';
-import { postCalls, postShortCall } from './posting.ts';
+import { ARCHIVED_CHECK } from '../db/months.ts';
+import { fileCall, postCalls, postShortCall } from './posting.ts';
 import { constraintOf, errorCode, isTransient, pauseMsBefore, withDeadline } from './retry.ts';
 
 /** A call to settle: its text by record.ts, and where its journal begins. */
@@ -32,6 +33,7 @@ const STATEMENTS_MAX = 2;
 const BATCH_WAIT_MS = 5;
 const STATEMENT_DEADLINE_MS = 10_000;
 const CHECK_VIOLATION = '23514';
+/** The checks that single calls of a batch may meet. */
 const BALANCE_CHECK = 'account_balance_at_or_above_floor';
 
 export class Settler {
@@ -118,17 +120,24 @@ export class Settler {
     }
   }
 
-  /** Posts calls together; where a balance does not suffice, in halves, down to the calls that lack it: these it answers. */
+  /**
+   * Posts calls together; where a balance does not suffice, in halves, down to the calls that lack it: these it answers. A call of a
+   * month that is archived may have been settled then, so it is only filed.
+   */
   async #postCovered(calls: readonly ClosedCall[]): Promise<ClosedCall[]> {
     try {
       const texts = calls.map(({ text }) => text);
       await withDeadline(postCalls(this.#options.sql, texts), STATEMENT_DEADLINE_MS);
       return [];
     } catch (error) {
-      if (errorCode(error) !== CHECK_VIOLATION || constraintOf(error) !== BALANCE_CHECK) throw error;
-      if (calls.length === 1) {
+      const check = errorCode(error) === CHECK_VIOLATION ? constraintOf(error) : '';
+      if (check !== BALANCE_CHECK && check !== ARCHIVED_CHECK) throw error;
+      const [first, ...others] = calls;
+      if (first !== undefined && others.length === 0) {
         this.#options.report(error);
-        return [...calls];
+        if (check === BALANCE_CHECK) return [first];
+        await withDeadline(fileCall(this.#options.sql, first.text, 'month_archived'), STATEMENT_DEADLINE_MS);
+        return [];
       }
       const half = calls.length >> 1;
       return [...(await this.#postCovered(calls.slice(0, half))), ...(await this.#postCovered(calls.slice(half)))];
