@@ -44,6 +44,7 @@ export class GatewayProcess {
   #life: Promise<void> = Promise.resolve();
   /** Null while it is not ready. */
   url: string | null = null;
+  #lives = 0;
   /** Deaths by SIGKILL, whoever sent it. */
   kills = 0;
   /** Ends that nobody wanted, after it had been ready: each is a failure of the gateway. */
@@ -84,11 +85,11 @@ export class GatewayProcess {
     this.#child?.kill('SIGKILL');
   }
 
-  /** Kills it and resolves when it is ready again. */
+  /** Kills it, unless it is dead just now, and resolves when it is ready again. */
   async restart(): Promise<void> {
-    const { kills } = this;
+    const lives = this.#lives;
     this.kill();
-    while (this.kills === kills) await sleep(20);
+    while (this.#lives === lives) await sleep(20);
     await this.ready();
   }
 
@@ -107,7 +108,10 @@ export class GatewayProcess {
     while (!this.#stopping) {
       const startedMs = performance.now();
       const child = this.#spawn();
+      const killToo = () => void child.kill('SIGKILL');
+      process.once('exit', killToo);
       this.#child = child;
+      this.#lives += 1;
       const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
       const url = await this.#readyLine(child);
       if (url !== null) {
@@ -115,6 +119,7 @@ export class GatewayProcess {
         this.readyMs.push(performance.now() - startedMs);
       }
       await ended;
+      process.off('exit', killToo);
       this.url = null;
       if (child.signalCode === 'SIGKILL') this.kills += 1;
       else if (url !== null && !this.#stopping) this.deaths.push(`${this.name} ended by itself: ${child.exitCode}`);

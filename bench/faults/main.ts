@@ -24,6 +24,9 @@ const { values } = parseArgs({
   },
 });
 
+// Whoever ends the harness ends all that it started.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+
 if (values.help) process.stdout.write(HELP);
 else {
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 32));

@@ -28,6 +28,8 @@ export async function startCluster(home: string): Promise<Cluster> {
   const { sql } = database;
   const [place] = await sql<{ directory: string }[]>`select current_setting('data_directory') as directory`;
   const postmaster = Number((await readFile(join(place?.directory ?? '', 'postmaster.pid'), 'utf8')).split('\n')[0]);
+  const stopToo = () => signal(postmaster, 'SIGINT');
+  process.once('exit', stopToo);
   const up = async () => {
     while (!(await sql`select 1`.then(() => true).catch(() => false))) await sleep(50);
   };
@@ -53,6 +55,7 @@ export async function startCluster(home: string): Promise<Cluster> {
     close: async () => {
       await database.close();
       await server.stop();
+      process.off('exit', stopToo);
     },
   };
 }
