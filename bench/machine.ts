@@ -1,14 +1,16 @@
-/** What a stored result was measured on. */
+/** What results are measured on, and where they are kept: bench/results/. */
 import { execFileSync } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
+
+const directory = new URL('./results/', import.meta.url);
 
 export function machine(): string {
   const model = cpus()[0]?.model.trim() ?? 'unknown CPU';
   return `${cpus().length} × ${model}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`;
 }
 
-function commit(): string {
+export function commit(): string {
   try {
     return execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
   } catch {
@@ -16,10 +18,13 @@ function commit(): string {
   }
 }
 
-/** Keeps a result as `bench/results/<name>.json`, with machine, commit and time. */
-export async function storeResult(name: string, result: object): Promise<void> {
-  const directory = new URL('./results/', import.meta.url);
+/** Keeps a result as `<name>.json`, with machine, commit and time. */
+export function storeResult(name: string, result: object): Promise<void> {
   const report = { machine: machine(), commit: commit(), at: new Date().toISOString(), ...result };
+  return storeText(`${name}.json`, `${JSON.stringify(report, null, 2)}\n`);
+}
+
+export async function storeText(file: string, text: string): Promise<void> {
   await mkdir(directory, { recursive: true });
-  await writeFile(new URL(`${name}.json`, directory), `${JSON.stringify(report, null, 2)}\n`);
+  await writeFile(new URL(file, directory), text);
 }

@@ -1,11 +1,9 @@
 /** `npm run bench`: what each part of the gateway's work costs over the floor, with the books checked after every run. */
-import { execFileSync } from 'node:child_process';
-import { mkdir, writeFile } from 'node:fs/promises';
-import { cpus, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { stderrProgress } from '../workers/progress.ts';
 import { chart } from './chart.ts';
+import { commit, machine, storeResult, storeText } from './machine.ts';
 import { Bench, type Plan, type Target } from './measure.ts';
 import { leaveMeasuredCore, pins, startHelper } from './processes.ts';
 import { budgets, budgetTable, type Summary, table } from './report.ts';
@@ -42,14 +40,12 @@ if (values.help) {
     rounds: Number(values.rounds ?? plan.rounds),
     runMs: Number(values['run-ms'] ?? plan.runMs),
   });
-  const report = { machine: machine(), commit: commit(), at: new Date().toISOString(), ...summary };
-  const text = `${machine()}, commit ${commit()}\n\n${table(summary)}\n${budgetTable(budgets(summary))}\n`;
-  process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : text);
+  const place = `${machine()}, ${pins ? 'gateway alone on one core' : 'not pinned'}`;
+  const text = `${place}, commit ${commit()}\n\n${table(summary)}\n${budgetTable(budgets(summary))}\n`;
+  process.stdout.write(values.json ? `${JSON.stringify({ place, commit: commit(), ...summary }, null, 2)}\n` : text);
   if (!values.quick) {
-    const directory = new URL('./results/', import.meta.url);
-    await mkdir(directory, { recursive: true });
-    await writeFile(new URL('bench.json', directory), `${JSON.stringify(report, null, 2)}\n`);
-    await writeFile(new URL('bench.svg', directory), chart(summary.results, `CPU per call, ${machine()}`));
+    await storeResult('bench', { pinned: pins, ...summary });
+    await storeText('bench.svg', chart(summary.results, `CPU per call, ${place}`));
   }
 }
 process.exit();
@@ -95,19 +91,4 @@ async function freshStart(world: World): Promise<{ tookMs: number; rssBytes: num
   const { rssBytes } = await child.used();
   await child.stop();
   return { tookMs, rssBytes };
-}
-
-function machine(): string {
-  const model = cpus()[0]?.model.trim() ?? 'unknown CPU';
-  const gib = Math.round(totalmem() / 2 ** 30);
-  const pinned = pins ? 'gateway alone on one core' : 'not pinned';
-  return `${cpus().length} × ${model}, ${gib} GiB, Node ${process.versions.node}, ${pinned}`;
-}
-
-function commit(): string {
-  try {
-    return execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
-  } catch {
-    return 'unknown';
-  }
 }
