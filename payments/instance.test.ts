@@ -112,6 +112,26 @@ test('while too many calls wait for the database no others are admitted, and non
   expect(await balances(database.sql, accountId)).toEqual({ prepaid: 10_000n - 21n, escrow: 0n });
 });
 
+test('recalls that an instance hears and cannot answer leave it alive, and are answered when it can', async () => {
+  await using database = await testDatabase();
+  await using directory = await testDirectory();
+  const accountId = await fundedAgent(database.sql, 1_000n);
+  const node = new LedgerNode({ sql: database.sql, home: directory.path, now: () => 0, holdExpiryMs: 1_000 });
+  await node.start();
+  if (node.instance === null) throw new Error('it did not start');
+  await (await held(node.instance, accountId, 600n)).void();
+  const other = await testInstance(database.sql, null);
+  node.partition();
+  for (let times = 0; times < 2; times++) {
+    expect(await other.holds.hold(request(accountId, 900n))).toMatchObject({ code: 'insufficient_balance' });
+  }
+  node.heal();
+  await (await held(other, accountId, 900n)).void();
+  await other.close();
+  await node.stop();
+  expect(await balances(database.sql, accountId)).toEqual({ prepaid: 1_000n, escrow: 0n });
+}, 30_000);
+
 test('a directory is one instance at a time', async () => {
   await using database = await testDatabase();
   await using directory = await testDirectory();

@@ -107,6 +107,8 @@ export class Leases {
   async #tend(): Promise<void> {
     const nowMs = this.#options.now();
     const ageing: AgentPurse[] = [];
+    // What an error left undone.
+    for (const purse of [...this.#emptying, ...this.#unseen.keys()]) this.#work(purse);
     for (const purse of this.#purses.all()) {
       if (purse.held === 0n && nowMs - purse.usedAtMs > IDLE_MS) this.#empty(purse);
       else if (purse.expiresAtMs - nowMs < statements.LEASE_MS / 2) ageing.push(purse);
@@ -158,14 +160,15 @@ export class Leases {
   #work(purse: AgentPurse): void {
     if (this.#busy.has(purse)) return;
     this.#busy.add(purse);
-    void this.#workWhileNeeded(purse).finally(() => {
+    void this.#workWhileNeeded(purse).then((done) => {
       this.#busy.delete(purse);
-      // Something may have come up between the last look and now.
-      if (purse.hasWaiters || this.#emptying.has(purse)) this.#work(purse);
+      // Something may have come up between the last look and now. After an error the rest waits for the next round.
+      if (purse.hasWaiters || (done && this.#emptying.has(purse))) this.#work(purse);
     });
   }
 
-  async #workWhileNeeded(purse: AgentPurse): Promise<void> {
+  /** False when an error ended it. */
+  async #workWhileNeeded(purse: AgentPurse): Promise<boolean> {
     do {
       try {
         if (this.#unseen.has(purse) || this.#emptying.delete(purse)) await this.#giveBack(purse);
@@ -174,9 +177,10 @@ export class Leases {
       } catch (error) {
         if (!isTransient(error)) this.#options.report(error);
         this.#refuse(purse);
-        return;
+        return false;
       }
     } while (this.#emptying.has(purse) || (purse.hasWaiters && this.#purses.has(purse)));
+    return true;
   }
 
   /** The ledger is away, or refuses this life of the instance. */
