@@ -92,7 +92,7 @@ async function serveOne(
       replays: new Replays({ ...config.limits, replayBytes: 0 }, now),
       metrics: noMetrics,
       promptRatios: new PromptRatios(),
-      operatorShares: new OperatorShares(database),
+      operatorShares: new OperatorShares(sql),
       openCalls: new Map(),
       accepting: true,
       cacheSalt: cacheSalts(secrets.cacheSalt),

@@ -122,7 +122,7 @@ async function assemble(
   undo.unshift(() => outbound.close());
   const fleet = await openFleet(platform, outbound.outbound);
   undo.unshift(() => fleet.close());
-  const operatorShares = new OperatorShares(database);
+  const operatorShares = new OperatorShares(database.sql);
   await operatorShares.load();
   const gateway: Gateway = {
     platform,
