@@ -12,6 +12,7 @@ import type { Gateway } from './platform.ts';
 import { quoteCall } from './quote-route.ts';
 import { defineRoute, mount, type Route } from './route.ts';
 import { listOf, money, page } from './route-schemas.ts';
+import { routingExample, routingSchema, routingView } from './routing-view.ts';
 import { settled } from './settled.ts';
 import { getStatement } from './statement-route.ts';
 import { getUsage } from './usage-route.ts';
@@ -79,13 +80,14 @@ const listOwnCalls = defineRoute({
 const getOwnCall = defineRoute({
   method: 'get',
   path: '/v1/calls/{id}',
-  summary: 'One of your calls, by the id of the header `x-faregate-call`.',
+  summary: 'One of your calls, by the id of the header `x-faregate-call`, and for a while why it went where it went.',
   security: 'agent',
-  response: callSchema,
-  example: { params: { id: callExample.id }, response: callExample },
+  response: callSchema.extend({ routing: routingSchema }),
+  example: { params: { id: callExample.id }, response: { ...callExample, routing: routingExample } },
   async handler({ gateway, principal, params }) {
     const open = openCalls(gateway, principal.ownerId).find(({ id }) => id === params.id);
-    return open ?? callJson(await closedCall(gateway, principal.ownerId, params.id));
+    const call = open ?? callJson(await closedCall(gateway, principal.ownerId, params.id));
+    return { ...call, routing: routingView(gateway.choices.of(call.id)) };
   },
 });
 

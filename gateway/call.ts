@@ -48,6 +48,11 @@ export class Call {
     return this.#gateway.platform.config.limits;
   }
 
+  /** The host's limit, or the caller's own where that is shorter. */
+  get longestMs(): number {
+    return Math.min(this.limits.totalMs, this.request.provider.policy.deadlineMs ?? Number.POSITIVE_INFINITY);
+  }
+
   get principal(): Principal {
     return this.#known.principal;
   }
@@ -172,8 +177,18 @@ export class Call {
     if (this.meter.promptKnown) {
       this.#gateway.promptRatios.learn(request.model, request.promptBytes, this.meter.read().promptTokens);
     }
+    if (outcome === 'complete') this.#learnFrom(metered);
     this.#report(record, this.#chargedNanousd);
     await safe;
+  }
+
+  /** A complete answer teaches the router what to expect. */
+  #learnFrom({ completionTokens }: Metered): void {
+    const { request, principal } = this.#known;
+    if (request.kind === 'embedding') return;
+    const tokens = completionTokens / request.sequences;
+    this.#gateway.expectedOutput.learn(principal.ownerId, request.model, tokens);
+    this.#attempt?.answered(tokens, this.meter.claimedCachedTokens);
   }
 
   #report(record: Closing, chargedNanousd: bigint): void {
@@ -189,11 +204,20 @@ export class Call {
       overheadMs: this.#earlier.length === 0 ? this.queueMs : null,
       ttftMs,
       totalMs,
+      predictionError: this.#predictionError,
     });
     this.#gateway.platform.log.debug(
       { call: this.id, model, outcome, worker: workerId, attempts, promptTokens, completionTokens, ttftMs, totalMs },
       'call closed',
     );
+  }
+
+  /** How far off the prediction of the first content was, as a share of the prediction; null where no first content was seen. */
+  get #predictionError(): number | null {
+    if (this.#attempt === null || !this.request.stream) return null;
+    const { predictedTtftMs, times } = this.#attempt;
+    if (times.firstContentAt === null) return null;
+    return Math.abs(times.firstContentAt - times.dispatchedAt - predictedTtftMs) / Math.max(1, predictedTtftMs);
   }
 
   #closingRecord(outcome: Outcome, metered: Metered): Closing {

@@ -9,11 +9,14 @@ import { openInstance } from '../payments/instance.ts';
 import { PriceList } from '../payments/prices.ts';
 import { Fleet } from '../router/fleet.ts';
 import { Registry } from '../router/registry.ts';
+import { RetryBudget } from '../router/retry-budget.ts';
 import { Keyring } from './auth.ts';
 import { cacheSalts } from './cache-salt.ts';
+import { ChoiceMemory } from './choice-memory.ts';
 import { inferencePaths, serveCall } from './completions.ts';
 import { type Config, readConfig } from './config.ts';
 import { FetchExchange } from './exchange-fetch.ts';
+import { ExpectedOutput } from './expected-output.ts';
 import type { Metrics } from './metrics.ts';
 import { OperatorShares } from './operator-shares.ts';
 import { fetchOutbound } from './outbound-fetch.ts';
@@ -85,13 +88,15 @@ async function serveOne(
       keyring: new Keyring({ sql, pepper: secrets.pepper, adminKey: '', limits: config.limits, now }),
       prices,
       ledger,
-      router: { fleet, outbound: fetchOutbound, log: consoleLog },
+      router: { fleet, outbound: fetchOutbound, retries: new RetryBudget(), log: consoleLog },
       registry: new Registry(sql),
       rateLimiter: new RateLimiter(now),
       // What is built per request has nothing to replay.
       replays: new Replays({ ...config.limits, replayBytes: 0 }, now),
       metrics: noMetrics,
       promptRatios: new PromptRatios(),
+      expectedOutput: new ExpectedOutput(),
+      choices: new ChoiceMemory(),
       operatorShares: new OperatorShares(sql),
       openCalls: new Map(),
       accepting: true,

@@ -1,12 +1,15 @@
 /** The story of one call: authenticate, parse, quote, hold, route and dispatch, relay, capture. */
 import type { Hold } from '../payments/holds.ts';
-import { affordableCompletionTokens } from '../payments/prices.ts';
+import { affordableCompletionTokens, type Price } from '../payments/prices.ts';
 import { type Dispatched, dispatch } from '../router/dispatch.ts';
+import type { Candidate, Constraint } from '../router/pick.ts';
+import { prefixOf } from '../router/prefix.ts';
 import { admitCall } from './admission.ts';
 import { Call } from './call.ts';
 import { type ApiError, apiError, errorBody, errorHeaders } from './errors.ts';
 import { DeadlineExceeded, Draining, type Exchange, type Responder } from './exchange.ts';
 import type { Gateway } from './platform.ts';
+import type { MaxPrice } from './provider.ts';
 import { deliverWhole, relayStream, StreamHead } from './relay.ts';
 import { parseInference } from './request.ts';
 import type { RequestKind } from './request-fields.ts';
@@ -18,6 +21,8 @@ export const inferencePaths = {
   completion: '/v1/completions',
   embedding: '/v1/embeddings',
 } as const satisfies Record<RequestKind, string>;
+
+const NANO = 1e9;
 
 /** Answers one inference call. Never throws: whatever goes wrong reaches the caller in OpenAI's shape. */
 export async function serveCall(gateway: Gateway, exchange: Exchange, kind: RequestKind): Promise<void> {
@@ -32,8 +37,10 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
     const joined = gateway.replays.join(exchange, { keyId: principal.keyId, path: inferencePaths[kind], body });
     if (joined === null) return;
     answer = joined;
-    const request = parseInference(kind, body, gateway.platform.config.limits);
+    const wishes = exchange.header('x-faregate-provider');
+    const request = parseInference(kind, body, gateway.platform.config.limits, wishes);
     const price = priceOf(gateway, request.model);
+    requireAffordable(price, request.provider.maxPrice);
     const maxTokens = maxTokensOf(gateway, request);
     call.begin(principal, request, price, joined.control);
     await withinLimits(gateway, call, () => servePaid(gateway, joined, call, maxTokens));
@@ -51,7 +58,7 @@ async function servePaid(gateway: Gateway, exchange: Responder, call: Call, want
   call.held(hold, maxTokens);
   gateway.openCalls.set(call.id, call);
   const head = new StreamHead(exchange, call);
-  const total = setTimeout(() => exchange.control.abort(new DeadlineExceeded()), call.limits.totalMs);
+  const total = setTimeout(() => exchange.control.abort(new DeadlineExceeded()), call.longestMs);
   try {
     const answer = await dispatch(gateway.router, dispatchRequest(gateway, exchange, call, maxTokens));
     head.stopWaiting();
@@ -100,7 +107,7 @@ async function closeAborted(
     await call.close('failed', { billable: false });
     throw reason instanceof Draining
       ? apiError('overloaded', 'This gateway is shutting down: ask again.', { retryAfterMs: 1_000 })
-      : apiError('deadline_exceeded', `No answer came within ${call.limits.totalMs} ms. Nothing was charged.`);
+      : apiError('deadline_exceeded', `No answer came within ${call.longestMs} ms. Nothing was charged.`);
   }
   if (answer.attempt !== null) await call.dispatched(answer.attempt);
   const again = await exchange.askedAgain?.();
@@ -146,18 +153,25 @@ async function holdWorstCase(
 }
 
 function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxTokens: number) {
-  const { request, limits } = call;
+  const { request, limits, principal } = call;
+  const cacheSalt = gateway.cacheSalt(principal.ownerId);
+  const isEmbedding = request.kind === 'embedding';
   return {
     need: {
       model: request.model,
       promptTokens: call.estimatedPromptTokens,
+      outputTokens: gateway.expectedOutput.of(principal.ownerId, request.model, maxTokens),
       tokensMax: request.promptTokensMax + maxTokens,
       sequences: request.sequences,
-      kind: request.kind === 'embedding' ? ('embedding' as const) : ('generation' as const),
+      showsContent: request.stream || isEmbedding,
+      prefix: prefixOf(cacheSalt + request.model, request.promptPieces()),
+      policy: request.provider.policy,
+      kind: isEmbedding ? ('embedding' as const) : ('generation' as const),
       exclude: new Set<string>(),
     },
     path: inferencePaths[request.kind],
-    body: request.upstreamBody({ maxTokens, cacheSalt: gateway.cacheSalt(call.principal.ownerId) }),
+    body: request.upstreamBody({ maxTokens, cacheSalt }),
+    onChoice: (candidates: readonly Candidate[]) => gateway.choices.note(call.id, candidates),
     stream: request.stream,
     callId: call.id,
     model: request.model,
@@ -185,6 +199,15 @@ function requireJson(exchange: Exchange): void {
   throw apiError('unsupported_media_type', 'Send the body as JSON with `content-type: application/json`.');
 }
 
+/** Prices are a model's, the same on every worker: one that is above the caller's limit is so everywhere. */
+function requireAffordable(price: Price, { prompt, completion }: MaxPrice): void {
+  const isAbove = (nanousd: bigint, usd: number | null) => usd !== null && Number(nanousd) > usd * NANO;
+  if (!isAbove(price.input, prompt) && !isAbove(price.output, completion)) return;
+  throw apiError('invalid_request', 'This model costs more than your max_price; GET /v1/models lists the prices.', {
+    param: 'provider.max_price',
+  });
+}
+
 function tooDear(amount: bigint, available: bigint, budget: string | null): ApiError {
   const there = budget === null ? 'are available: top up' : `are left in the budget of ${budget}: use a key with more`;
   return apiError(
@@ -206,12 +229,13 @@ function failure(answer: Extract<Dispatched, { kind: 'failed' }>): ApiError {
   const details = answer.retryAfterMs === null ? {} : { retryAfterMs: answer.retryAfterMs };
   switch (answer.code) {
     case 'no_worker':
-      if (answer.constraint === 'endpoint') {
-        return apiError('invalid_request', 'This model does not serve this endpoint.', { param: 'model' });
-      }
-      return apiError('no_worker', 'No worker can serve this model now: ask again.', details);
+      return noWorker(answer.constraint, details);
     case 'overloaded':
-      return apiError('overloaded', 'All workers of this model are full: ask again.', details);
+      return apiError(
+        'overloaded',
+        overloads.get(answer.constraint) ?? 'All workers of this model are full: ask again.',
+        details,
+      );
     case 'region_unavailable':
       return apiError('region_unavailable', 'No worker in the allowed countries serves this model.', details);
     case 'deadline_exceeded':
@@ -220,6 +244,27 @@ function failure(answer: Extract<Dispatched, { kind: 'failed' }>): ApiError {
       return apiError('worker_failed', 'Every worker that was tried failed. Nothing was charged.', details);
   }
 }
+
+function noWorker(constraint: Constraint | null, details: { retryAfterMs?: number }): ApiError {
+  switch (constraint) {
+    case 'endpoint':
+      return apiError('invalid_request', 'This model does not serve this endpoint.', { param: 'model' });
+    case 'operator':
+    case 'worker':
+      return apiError('no_worker', `No ${constraint} that you allow serves this model.`, {
+        ...details,
+        param: 'provider',
+      });
+    default:
+      return apiError('no_worker', 'No worker can serve this model now: ask again.', details);
+  }
+}
+
+/** What a caller is told who asked for more speed than there is. */
+const overloads: ReadonlyMap<Constraint | null, string> = new Map([
+  ['max_ttft_ms', 'No worker is expected to begin within your max_ttft_ms: ask again, or allow more.'],
+  ['deadline_ms', 'No worker is expected to end within your deadline_ms: ask again, or allow more.'],
+]);
 
 /** Tells the caller, with a status while that is still possible, otherwise inside the stream. */
 function refuse(exchange: Responder, call: Call, error: ApiError): void {

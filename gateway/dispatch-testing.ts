@@ -6,6 +6,9 @@ import { afterEach } from 'vitest';
 import type { StreamEvent } from '../router/answer.ts';
 import { type Dispatched, type DispatchRequest, dispatch, type Router } from '../router/dispatch.ts';
 import { Fleet } from '../router/fleet.ts';
+import type { Need } from '../router/pick.ts';
+import { anyPolicy } from '../router/policy.ts';
+import { RetryBudget } from '../router/retry-budget.ts';
 import type { StreamOutcome } from '../router/stream.ts';
 import type { WorkerRecord } from '../router/worker.ts';
 import { createOutbound } from './outbound-node.ts';
@@ -74,13 +77,23 @@ export function routerOf(urls: readonly string[], more: Partial<WorkerRecord> = 
     const models = [{ id: 'tiny', contextLength: 8192 }];
     const base = { engineKey: null, country: 'NO', region: 'north', slots: 4, state: 'active' } as const;
     const worker = fleet.upsert({ id, operator: `op${index}`, url, models, ...base, ...more });
-    worker.times.firstContentMs = 10 + 100 * index; // so that the first is asked first
+    worker.times.rttMs = 10 + 100 * index; // so that the first is asked first
   }
-  return { fleet, outbound, log: { warn: () => {} } };
+  return { fleet, outbound, retries: new RetryBudget(), log: { warn: () => {} } };
 }
 
 export const limits = { connectMs: 1000, firstContentMs: 5000, idleMs: 5000, attempts: 3 };
-export const need = { model: 'tiny', tokensMax: 10, promptTokens: 1, sequences: 1, exclude: new Set<string>() };
+export const need: Need = {
+  model: 'tiny',
+  tokensMax: 10,
+  promptTokens: 1,
+  outputTokens: 1,
+  sequences: 1,
+  showsContent: true,
+  prefix: null,
+  policy: anyPolicy,
+  exclude: new Set(),
+};
 
 /** Dispatches a streaming chat call, but for what is said otherwise. */
 export function send(router: Router, more: Partial<DispatchRequest> = {}): Promise<Dispatched> {

@@ -1,6 +1,7 @@
 /** Judging and retrying before the first content, over real sockets. */
 import type { ServerResponse } from 'node:http';
 import { expect, test } from 'vitest';
+import { anyPolicy } from '../router/policy.ts';
 import {
   answers,
   type Behaviour,
@@ -137,7 +138,9 @@ test('when all that might were asked, the answer says what they had in common', 
 
 test('where nobody is eligible nobody is tried, and the constraint is named', async () => {
   const { url, seen } = await engine(good);
-  const answer = await send(routerOf([url]), { need: { ...need, countries: new Set(['FR']) } });
+  const answer = await send(routerOf([url]), {
+    need: { ...need, policy: { ...anyPolicy, countries: { only: new Set(['FR']), never: new Set() } } },
+  });
   expect(answer).toMatchObject({ kind: 'failed', code: 'region_unavailable', constraint: 'country', attempts: [] });
   expect(seen.calls).toBe(0);
 });
@@ -161,8 +164,8 @@ test('five failures eject a worker and a good answer at its return takes it back
   const { url: second } = await engine(good);
   const router = routerOf([url, second]);
   for (let call = 0; call < 12; call += 1) {
-    const worker = router.fleet.get('w0');
-    if (worker !== undefined) worker.times.firstContentMs = 1; // keep it attractive
+    const other = router.fleet.get('w1');
+    if (other !== undefined) other.times.rttMs = 1e9; // keep the bad one attractive
     await readAll(await send(router));
   }
   const worker = router.fleet.get('w0');

@@ -4,6 +4,7 @@ import { Fleet } from '../router/fleet.ts';
 import type { Outbound } from '../router/outbound.ts';
 import { startProber } from '../router/probe.ts';
 import { Registry } from '../router/registry.ts';
+import { RetryBudget } from '../router/retry-budget.ts';
 import type { Platform } from './platform.ts';
 
 export interface OpenFleet {
@@ -26,7 +27,7 @@ export async function openFleet(platform: Platform, outbound: Outbound): Promise
   );
   const stopProber = startProber({ fleet, outbound, log });
   return {
-    router: { fleet, outbound, log },
+    router: { fleet, outbound, retries: new RetryBudget(), log },
     registry,
     close: async () => {
       stopProber();

@@ -18,10 +18,16 @@ export function llmsText(url: string, prices: readonly Price[]): string {
 - POST /v1/quote: the most that a call can cost; send the body of the call, nothing is held
 - GET /v1/account: balance_nanousd, held_nanousd, available_nanousd
 - POST /v1/keys: a further key for a helper, with limits, a budget and an end, no wider than yours; GET lists, DELETE /v1/keys/{id} revokes
-- GET /v1/calls, /v1/calls/{id}: what each call used and cost
+- GET /v1/calls, /v1/calls/{id}: what each call used and cost, and for the latest ones why it went to its worker
 - GET /v1/usage?from=2026-11-01&per=day: what you used and paid, by minute, hour or day and model
 - GET /v1/statements?from=2026-11-01&format=csv: all that moved your balance, settled up to the line closing
 - GET /v1/calls/{id}/receipt: the same as a signed JWS; keys at ${url}/.well-known/jwks.json
+
+## Where a call runs
+- By itself: on the worker that is predicted to end it first. Member \`provider\` of the body, or the same JSON in the header
+  x-faregate-provider: sort (latency, ttft, throughput, price), max_ttft_ms, deadline_ms, max_price {prompt, completion} in USD per
+  million tokens, allow and deny {operators, workers, countries}. Retries keep to it. Both given: both hold
+- Response headers: x-faregate-worker, -region, -attempts, -predicted-ttft-ms
 
 ## Money
 - Unit: nano-USD (10^-9 USD), whole numbers as decimal strings in members named *_nanousd

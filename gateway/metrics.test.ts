@@ -12,6 +12,7 @@ const call: ClosedCall = {
   overheadMs: 0.2,
   ttftMs: 20,
   totalMs: 60,
+  predictionError: 0.1,
 };
 
 const quiet: Readings = {

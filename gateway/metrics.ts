@@ -16,6 +16,8 @@ export interface ClosedCall {
   readonly overheadMs: number | null;
   readonly ttftMs: number | null;
   readonly totalMs: number;
+  /** How far off the predicted time to first content was, as a share of it; null where none was seen. */
+  readonly predictionError: number | null;
 }
 
 /** What is read at the moment of asking. */
@@ -53,6 +55,7 @@ const buckets = {
   firstToken: [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
   perToken: [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5],
   tokens: [1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864],
+  predictionError: [0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10],
   overhead: [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
 };
 
@@ -110,6 +113,12 @@ function callFamilies(registers: Registry[]) {
       buckets: buckets.overhead,
       registers,
     }),
+    predictionError: new Histogram({
+      name: 'faregate_ttft_prediction_error_ratio',
+      help: 'How far off the predicted time to first content was, as a share of the prediction.',
+      buckets: buckets.predictionError,
+      registers,
+    }),
     closed: new Counter({
       name: 'faregate_calls_total',
       help: 'Calls that held money and ended, by outcome.',
@@ -153,6 +162,7 @@ function record(families: ReturnType<typeof callFamilies>, call: ClosedCall): vo
   if (call.completionTokens > 0) {
     families.tokens.observe({ ...labels, gen_ai_token_type: 'output' }, call.completionTokens);
   }
+  if (call.predictionError !== null) families.predictionError.observe(call.predictionError);
   if (!call.streamed || call.ttftMs === null) return;
   families.firstToken.observe(labels, call.ttftMs / 1_000);
   const gaps = call.completionTokens - 1;

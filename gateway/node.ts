@@ -13,9 +13,11 @@ import { openInstance } from '../payments/instance.ts';
 import { PriceList } from '../payments/prices.ts';
 import { Keyring } from './auth.ts';
 import { cacheSalts } from './cache-salt.ts';
+import { ChoiceMemory } from './choice-memory.ts';
 import type { Config } from './config.ts';
 import { loadAdminKey, removeWhereabouts, writeWhereabouts } from './data-dir.ts';
 import { Draining } from './exchange.ts';
+import { ExpectedOutput } from './expected-output.ts';
 import { openFleet } from './fleet.ts';
 import { journalDirectory, journalName, settleJournals } from './journals.ts';
 import { createMetrics } from './metrics.ts';
@@ -135,6 +137,8 @@ async function assemble(
     replays: new Replays(config.limits, platform.now),
     metrics: createMetrics(),
     promptRatios: new PromptRatios(),
+    expectedOutput: new ExpectedOutput(),
+    choices: new ChoiceMemory(),
     operatorShares,
     openCalls: new Map(),
     accepting: true,

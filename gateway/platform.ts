@@ -5,7 +5,9 @@ import type { Router } from '../router/dispatch.ts';
 import type { Registry } from '../router/registry.ts';
 import type { Keyring } from './auth.ts';
 import type { Call } from './call.ts';
+import type { ChoiceMemory } from './choice-memory.ts';
 import type { Config } from './config.ts';
+import type { ExpectedOutput } from './expected-output.ts';
 import type { Metrics } from './metrics.ts';
 import type { OperatorShares } from './operator-shares.ts';
 import type { RateLimiter } from './ratelimit.ts';
@@ -45,6 +47,8 @@ export interface Gateway {
   readonly replays: Replays;
   readonly metrics: Metrics;
   readonly promptRatios: PromptRatios;
+  readonly expectedOutput: ExpectedOutput;
+  readonly choices: ChoiceMemory;
   /** Calls that hold money now, by id. */
   readonly openCalls: Map<string, Call>;
   readonly operatorShares: OperatorShares;

@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer';
 import { apiError } from './errors.ts';
 import { type JsonMember, scanJson } from './json-limits.ts';
 import { bareTokensMax, chatTokensMax, templateTokensMax, textTokensMax } from './prompt-bound.ts';
+import { type Provider, parseProvider } from './provider.ts';
 import { invalidField, isObject, type JsonObject, type RequestLimits } from './request-checks.ts';
 import { type RequestKind, refusedFields, sentFields } from './request-fields.ts';
 
@@ -24,8 +25,12 @@ export interface InferenceRequest {
   readonly promptBytes: number;
   /** Names of fields that were left out. */
   readonly ignored: readonly string[];
+  /** What the caller wants of the worker. */
+  readonly provider: Provider;
   /** The body for the worker, as JSON. May be called again for another attempt. */
   upstreamBody(options: UpstreamOptions): string;
+  /** The prompt's own bytes, in the order in which an engine is given them: equal beginnings mean an equal beginning of the prompt. */
+  promptPieces(): Uint8Array[];
 }
 
 interface UpstreamOptions {
@@ -45,13 +50,24 @@ const IGNORED_NAMES_MAX = 32;
 /** Fields that the gateway reads and writes anew. */
 const WRITTEN_FIELDS: ReadonlySet<string> = new Set(['max_tokens', 'max_completion_tokens', 'stream_options']);
 
+/** The field that only the gateway reads. */
+const PROVIDER_FIELD = 'provider';
+
+/** Templates put tools and documents in front of the conversation. */
+const PROMPT_ORDER = ['tools', 'documents', 'messages', 'prompt', 'input'] as const;
+
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
 /**
  * Reads the body of a call. Throws `invalid_json` when it is not UTF-8 or not JSON, otherwise `invalid_request`, with the field at fault as
- * `param`. Ranges that only the engine knows are left to it.
+ * `param`. Ranges that only the engine knows are left to it. `providerHeader` is the header `x-faregate-provider`.
  */
-export function parseInference(kind: RequestKind, body: Uint8Array, limits: RequestLimits): InferenceRequest {
+export function parseInference(
+  kind: RequestKind,
+  body: Uint8Array,
+  limits: RequestLimits,
+  providerHeader?: string,
+): InferenceRequest {
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   const members = scanJson(bytes, limits.jsonDepth, limits.jsonNodes);
   const values = parseObject(body);
@@ -76,6 +92,8 @@ export function parseInference(kind: RequestKind, body: Uint8Array, limits: Requ
     promptTokensMax: tokens,
     promptBytes: tokens - template,
     ignored,
+    provider: parseProvider(providerHeader, values[PROVIDER_FIELD]),
+    promptPieces: () => promptPieces(bytes, sent),
     upstreamBody: (upstream) => upstreamBody(kind, stream, bytes, sent, upstream),
   };
 }
@@ -99,7 +117,7 @@ function sortFields(kind: RequestKind, values: JsonObject, members: readonly Jso
   for (const member of members) {
     const field = member.name;
     const value = values[field];
-    if (value === null) continue;
+    if (value === null || field === PROVIDER_FIELD) continue;
     const check = checks.get(field);
     if (check !== undefined) {
       check(value, field, limits, member.end - member.start);
@@ -126,6 +144,12 @@ function promptOf(kind: RequestKind, values: JsonObject, sent: ReadonlyMap<strin
     case 'embedding':
       return bareTokensMax(values.input, 'input', limits.embeddingInputs);
   }
+}
+
+function promptPieces(bytes: Buffer, sent: ReadonlyMap<string, JsonMember>): Uint8Array[] {
+  return PROMPT_ORDER.map((field) => sent.get(field))
+    .filter((member) => member !== undefined)
+    .map(({ start, end }) => bytes.subarray(start, end));
 }
 
 /** OpenAI refuses both fields together and vLLM takes one of them; the smaller keeps what either promises. */

@@ -19,7 +19,7 @@ export class Meter {
   readonly #promptTokensMax: number;
   readonly #estimatedPromptTokens: number;
   #claimedPromptTokens: number | null = null;
-  #cachedTokens = 0;
+  #cachedTokens: number | null = null;
   #claimedTotal: number | null = null;
   /** Running claims, one per choice: vLLM's running usage counts the choice of the chunk. */
   readonly #claimedByChoice = new Map<number, number>();
@@ -35,6 +35,11 @@ export class Meter {
   /** Whether a worker has said how long the prompt was. */
   get promptKnown(): boolean {
     return this.#claimedPromptTokens !== null;
+  }
+
+  /** Tokens of the prompt that the worker says it knew; null when it says nothing. */
+  get claimedCachedTokens(): number | null {
+    return this.#cachedTokens;
   }
 
   observeEvent(event: StreamEvent): void {
@@ -53,7 +58,7 @@ export class Meter {
     const promptTokens = Math.min(this.#claimedPromptTokens ?? this.#estimatedPromptTokens, this.#promptTokensMax);
     return {
       promptTokens,
-      cachedTokens: Math.min(this.#cachedTokens, promptTokens),
+      cachedTokens: Math.min(this.#cachedTokens ?? 0, promptTokens),
       completionTokens: Math.min(this.#claimedCompletionTokens(), this.#tokensMax),
     };
   }

@@ -135,6 +135,15 @@ export class Attempt implements OutboundSink {
     else this.#fail(fault(this.#reader !== null ? 'cut_off' : this.times.sent ? 'reset' : 'connect', error.message));
   }
 
+  /** The answer was complete, with so many tokens in each sequence as the gateway counts; see `Reservation.answered`. */
+  answered(tokens: number, cachedTokens: number | null): void {
+    const { dispatchedAt, firstContentAt, lastByteAt } = this.times;
+    if (lastByteAt === null || this.#isEmbedding) return;
+    const firstMs = this.#request.stream && firstContentAt !== null ? firstContentAt - dispatchedAt : null;
+    const seen = { tokens, elapsedMs: lastByteAt - dispatchedAt, firstMs, cachedTokens };
+    this.#reservation.answered(seen, this.#fleet.now());
+  }
+
   /** Since dispatch. */
   get #elapsedMs(): number {
     return this.#fleet.now() - this.times.dispatchedAt;
@@ -253,7 +262,7 @@ export class Attempt implements OutboundSink {
     this.#over = true;
     this.#deadline.clear();
     this.#forgetSignal();
-    this.#reservation.release();
+    this.#reservation.release(this.#fleet.now());
     return true;
   }
 

@@ -8,6 +8,10 @@ const WINDOW_MIN_CALLS = 20;
 const WINDOW_FAULT_RATE = 0.5;
 const FIRST_EJECTION_MS = 10_000;
 const LONGEST_EJECTION_MS = 300_000;
+/** One that comes back has its full share only after this time. */
+const SLOW_START_MS = 60_000;
+/** What it begins with. */
+const FIRST_SHARE = 0.1;
 
 /** closed serves; open is ejected; half_open serves one trial call, whose end decides. */
 export type BreakerState = 'closed' | 'open' | 'half_open';
@@ -42,6 +46,12 @@ export class Breaker {
   /** When a worker that is ejected may be tried again. */
   get openUntilMs(): number | null {
     return this.#openUntilMs;
+  }
+
+  /** Share of its usual room that a worker may be given now, 0 to 1. */
+  shareAt(nowMs: number): number {
+    if (this.#ejections === 0) return 1;
+    return Math.min(1, FIRST_SHARE + (nowMs - this.#closedAtMs) / SLOW_START_MS);
   }
 
   /** A call begins; half open, it becomes the trial. Returns whether it did: hand that to `endTrial`. */

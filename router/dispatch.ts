@@ -3,13 +3,15 @@ import { Attempt, type AttemptEnd, type AttemptLimits, type AttemptTimes } from 
 import type { FaultReason } from './fault.ts';
 import type { Fleet } from './fleet.ts';
 import type { Outbound } from './outbound.ts';
-import { type Need, pick, type Refusal } from './pick.ts';
-import type { Reservation, WorkerRecord } from './worker.ts';
+import { type Candidate, type Choice, type Need, pick, type Refusal } from './pick.ts';
+import type { RetryBudget } from './retry-budget.ts';
+import type { WorkerRecord } from './worker.ts';
 
 /** What routing needs; `log` takes one structured line per failed attempt. */
 export interface Router {
   readonly fleet: Fleet;
   readonly outbound: Outbound;
+  readonly retries: RetryBudget;
   readonly log: { warn(fields: object, message: string): void };
 }
 
@@ -22,6 +24,8 @@ export interface DispatchRequest {
   /** The caller left, or the total time is over; its reason tells which. */
   readonly signal: AbortSignal;
   readonly limits: AttemptLimits & { readonly attempts: number };
+  /** Told before each attempt, and when nobody can serve, what was seen of each worker. */
+  readonly onChoice?: (candidates: readonly Candidate[]) => void;
 }
 
 /** An attempt that did not deliver. */
@@ -41,6 +45,8 @@ export interface AttemptInfo {
   readonly times: Readonly<AttemptTimes>;
   /** Those before it. */
   readonly earlier: readonly FailedAttempt[];
+  /** To be told when the answer is complete: tokens per sequence as the gateway counts, and those of the prompt that the worker says it knew. */
+  answered(tokens: number, cachedTokens: number | null): void;
 }
 
 type FailureCode = Refusal['code'] | 'worker_failed' | 'deadline_exceeded';
@@ -68,6 +74,9 @@ export type Dispatched =
 
 /** When a pool whose workers were all full should be asked again. */
 const FULL_RETRY_MS = 1000;
+/** A first content is waited for so many times as long as predicted, and at least so long, while somebody else could be asked. */
+const PATIENCE_FACTOR = 3;
+const PATIENCE_MIN_MS = 2_000;
 
 /** Never throws. After a `stream` result the signal still closes the upstream. */
 export async function dispatch(router: Router, request: DispatchRequest): Promise<Dispatched> {
@@ -75,15 +84,22 @@ export async function dispatch(router: Router, request: DispatchRequest): Promis
   const exclude = new Set(request.need.exclude);
   while (!request.signal.aborted) {
     if (failed.length >= request.limits.attempts) return exhausted(failed);
+    if (failed.length > 0 && !router.retries.take(request.need.model, router.fleet.now())) return exhausted(failed);
     const choice = pick(router.fleet, { ...request.need, exclude, tried: failed });
+    request.onChoice?.(choice.candidates);
     if (choice.kind === 'refusal') return failed.length > 0 ? exhausted(failed) : refused(choice);
-    const attempt = new Attempt(router.fleet, choice, { ...request, ...request.need });
+    const { reservation } = choice;
+    const limits = { ...request.limits, firstContentMs: patienceMs(choice, request, failed.length) };
+    const attempt = new Attempt(router.fleet, reservation, { ...request, ...request.need, limits });
     const info = describe(choice, attempt, failed);
     const end = await attempt.run(router.outbound, request.signal);
     if (end.kind === 'aborted')
       return { kind: 'aborted', attempts: failed, dispatched: info.times.sent, attempt: info };
-    if (end.kind !== 'fault') return { ...end, attempt: info };
-    const { id, operator } = choice.worker.record;
+    if (end.kind !== 'fault') {
+      router.retries.earn(request.need.model);
+      return { ...end, attempt: info };
+    }
+    const { id, operator } = reservation.worker.record;
     const elapsedMs = router.fleet.now() - info.times.dispatchedAt;
     // A kept connection may die of old age just when it is used: such a worker may be asked once more.
     if (end.fault.reason !== 'reset' || failed.some(({ worker }) => worker === id)) exclude.add(id);
@@ -93,14 +109,24 @@ export async function dispatch(router: Router, request: DispatchRequest): Promis
   return { kind: 'aborted', attempts: failed, dispatched: false, attempt: null };
 }
 
-function describe(choice: Reservation, attempt: Attempt, failed: readonly FailedAttempt[]): AttemptInfo {
+function describe({ reservation }: Choice, attempt: Attempt, failed: readonly FailedAttempt[]): AttemptInfo {
   return {
     number: failed.length + 1,
-    worker: choice.worker.record,
-    predictedTtftMs: choice.predictedTtftMs,
+    worker: reservation.worker.record,
+    predictedTtftMs: reservation.prediction.ttftMs,
     times: attempt.times,
     earlier: [...failed],
+    answered: (tokens, cachedTokens) => attempt.answered(tokens, cachedTokens),
   };
+}
+
+/** The last worker that can be asked has all the time there is, and so has one whose speed is not known yet. */
+function patienceMs({ reservation, candidates }: Choice, { limits, need }: DispatchRequest, failures: number): number {
+  const others = candidates.some(({ worker, refused }) => refused === null && worker !== reservation.worker);
+  const known = reservation.worker.times.of(need.model).prefill.known;
+  if (!others || !known || failures + 1 >= limits.attempts) return limits.firstContentMs;
+  const patienceMs = Math.max(PATIENCE_MIN_MS, PATIENCE_FACTOR * reservation.prediction.ttftMs);
+  return Math.min(limits.firstContentMs, patienceMs);
 }
 
 function refused({ code, constraint, retryAfterMs }: Refusal): Dispatched {

@@ -1,4 +1,5 @@
 /** Every worker that this gateway knows, by id and by model. */
+import { CandidatePool } from './candidate-pool.ts';
 import { explain, type Fault } from './fault.ts';
 import { Worker, type WorkerRecord, type WorkerState } from './worker.ts';
 
@@ -21,6 +22,7 @@ export interface FleetModel {
 export class Fleet {
   readonly now: () => number;
   readonly random: () => number;
+  readonly candidates: CandidatePool;
   readonly #onState: (worker: Worker, state: WorkerState) => void;
   readonly #workers = new Map<string, Worker>();
   readonly #pools = new Map<string, Worker[]>();
@@ -28,6 +30,7 @@ export class Fleet {
   constructor(options: FleetOptions) {
     this.now = options.now;
     this.random = options.random;
+    this.candidates = new CandidatePool(options.random);
     this.#onState = options.onState ?? (() => {});
   }
 
@@ -83,6 +86,8 @@ export class Fleet {
   /** Counts what a worker did wrong. A full one only rests a moment; one that refuses our key serves no more until it is mended. */
   blame(worker: Worker, fault: Fault): void {
     worker.complain(explain(fault));
+    // Whatever it was, the engine behind the address may be another one now.
+    if (fault.reason === 'connect') worker.mirror.clear();
     if (fault.reason === 'load') worker.saturate(this.now());
     else if (fault.reason === 'credentials') this.mark(worker, 'quarantined');
     else worker.breaker.fault(this.now());

@@ -1,9 +1,11 @@
 /**
- * Which worker serves this call: hard filters first, each with a name, then the lowest predicted time to first content.
- * Synchronous from the look at the counts to the reservation, so that a burst in one turn spreads.
+ * Which worker serves this call: hard filters first, each with a name, then the lowest predicted cost in time. Synchronous from the look at
+ * the counts to the reservation, so that a burst in one turn spreads. Formulas: research on routing, §2.1 and §2.4.
  */
 import type { Fleet } from './fleet.ts';
-import { neutralFirstContentMs } from './predict.ts';
+import { type Policy, permits, type Sort } from './policy.ts';
+import { neutralSpeed, type Prediction, type Speed, type Work } from './predict.ts';
+import type { Prefix } from './prefix.ts';
 import type { ModelKind, Reservation, Worker } from './worker.ts';
 
 /** What a call asks of a worker. */
@@ -14,16 +16,56 @@ export interface Need {
   /** Prompt bound + longest output. */
   readonly tokensMax: number;
   readonly promptTokens: number;
+  /** Expected length of one answer. */
+  readonly outputTokens: number;
   /** Generations the call runs at once: n x prompts, or embedding inputs. */
   readonly sequences: number;
-  /** Allowed countries; absent: any. */
-  readonly countries?: ReadonlySet<string>;
-  /** Allowed operators; absent: any. */
-  readonly operators?: ReadonlySet<string>;
+  /** Whether its first content can be seen before its end. */
+  readonly showsContent: boolean;
+  readonly prefix: Prefix | null;
+  readonly policy: Policy;
   /** Worker ids that must not serve it (any more). */
   readonly exclude: ReadonlySet<string>;
   /** Tried before: others, best of other operators, are preferred. */
   readonly tried?: readonly { readonly worker: string; readonly operator: string }[];
+}
+
+/** Why a worker does not serve a call, in the order in which it is asked. */
+export const constraints = [
+  'model',
+  'context',
+  'endpoint',
+  'operator',
+  'worker',
+  'country',
+  'state',
+  'tried',
+  'ejected',
+  'load',
+  'max_ttft_ms',
+  'deadline_ms',
+] as const;
+
+export type Constraint = (typeof constraints)[number];
+
+/** A worker as the choice saw it. */
+export interface Candidate {
+  readonly worker: Worker;
+  /** Null: it could have served. */
+  readonly refused: Constraint | null;
+  /** Null where it was refused before anything was predicted. */
+  readonly prediction: Prediction | null;
+  /** Of the prompt, what it is expected to know already. */
+  readonly cachedTokens: number;
+  /** Least wins: milliseconds, weighed as the call's policy has it. */
+  readonly score: number;
+}
+
+/** A worker was chosen, and its places are taken. */
+export interface Choice {
+  readonly kind: 'choice';
+  readonly reservation: Reservation;
+  readonly candidates: readonly Candidate[];
 }
 
 /** Why nobody serves the call. */
@@ -31,76 +73,111 @@ export interface Refusal {
   readonly kind: 'refusal';
   readonly code: 'no_worker' | 'overloaded' | 'region_unavailable';
   /** The constraint that left nobody. */
-  readonly constraint: 'model' | 'endpoint' | 'operator' | 'country' | 'state' | 'tried' | 'ejected' | 'load';
+  readonly constraint: Constraint;
   /** When to ask again, where that is known. */
   readonly retryAfterMs: number | null;
+  readonly candidates: readonly Candidate[];
 }
 
 /** Calls per slot above which a worker takes no more: the rest would wait in its queue longer than anybody likes. */
 const CALLS_PER_SLOT_MAX = 8;
 /** Of a model's slots, the share that breakers may eject; beyond it they are overruled: a bad worker beats none. */
 const EJECTED_SHARE_MAX = 0.5;
-/** Predictions this near to the best are as good as it. */
+/** Scores this near to the best are as good as it. */
 const TIE_SHARE = 0.02;
 const TIE_MS = 5;
 /** When a full pool is told to be asked again, for want of a better prediction. */
 const OVERLOADED_RETRY_MS = 1000;
+/** Told times differ by so much, or all who were refused would come back at once. */
+const RETRY_JITTER = 0.2;
+/** Of the damage that a prompt does to the answers being written beside it, the share that its call is charged. */
+const INTERFERENCE = 0.2;
+
+/** What counts how much in a score. */
+const weights: Readonly<Record<Sort, { first: number; rest: number }>> = {
+  latency: { first: 1, rest: 1 },
+  price: { first: 1, rest: 1 },
+  ttft: { first: 1, rest: 0 },
+  throughput: { first: 0, rest: 1 },
+};
 
 /** Chooses and reserves, or says which constraint left nobody. */
-export function pick(fleet: Fleet, need: Need): Reservation | Refusal {
+export function pick(fleet: Fleet, need: Need): Choice | Refusal {
   const nowMs = fleet.now();
-  const able = eligible(fleet, need, nowMs);
-  if ('kind' in able) return able;
-  const neutralMs = neutralFirstContentMs(fleet.pool(need.model));
-  const candidates = preferred(able, need.tried ?? []);
-  const predictedMs = candidates.map((worker) => worker.times.predictMs(worker.load, neutralMs));
-  const bestMs = Math.min(...predictedMs);
-  const tieMs = Math.max(bestMs * (1 + TIE_SHARE), bestMs + TIE_MS);
-  const ties = candidates.filter((_, index) => (predictedMs[index] ?? Number.POSITIVE_INFINITY) <= tieMs);
-  const chosen = ties[Math.floor(fleet.random() * ties.length)];
-  if (chosen === undefined) return refuse('no_worker', 'state');
-  return chosen.reserve(need.sequences, chosen.times.predictMs(chosen.load, neutralMs), nowMs);
+  const candidates = look(fleet, need);
+  const able = candidates.filter(({ refused }) => refused === null);
+  const chosen = best(preferred(able, need.tried ?? []), fleet.random);
+  if (chosen === null || chosen.prediction === null) return refusal(candidates, need, nowMs, fleet.random);
+  const { worker, prediction, cachedTokens } = chosen;
+  const { model, prefix, showsContent } = need;
+  const call = { model, work: workOf(need, cachedTokens), prediction, cachedTokens, prefix, showsContent };
+  const reservation = worker.reserve(call, nowMs);
+  fleet.candidates.note(fleet.pool(model), prefix, worker);
+  return { kind: 'choice', reservation, candidates };
 }
 
-function eligible(fleet: Fleet, need: Need, nowMs: number): readonly Worker[] | Refusal {
-  const { kind, operators, countries } = need;
-  const pool = longEnough(fleet.pool(need.model), need);
-  if (pool.length === 0) return refuse('no_worker', 'model');
-  const able = kind === undefined ? pool : pool.filter((worker) => (worker.kinds.get(need.model) ?? kind) === kind);
-  if (able.length === 0) return refuse('no_worker', 'endpoint');
-  const allowed = operators === undefined ? able : able.filter(({ record }) => operators.has(record.operator));
-  if (allowed.length === 0) return refuse('no_worker', 'operator');
-  const near = countries === undefined ? allowed : allowed.filter(({ record }) => countries.has(record.country));
-  if (near.length === 0) return refuse('region_unavailable', 'country');
-  const serving = near.filter((worker) => worker.serves);
-  if (serving.length === 0) return refuse('no_worker', 'state');
-  const fresh = need.exclude.size === 0 ? serving : serving.filter(({ record }) => !need.exclude.has(record.id));
-  if (fresh.length === 0) return refuse('no_worker', 'tried');
-  const sound = isPanic(fleet.pool(need.model), nowMs) ? fresh : fresh.filter(({ breaker }) => breaker.admits(nowMs));
-  if (sound.length === 0)
-    return refuse(
-      'no_worker',
-      'ejected',
-      soonest(fresh, nowMs, ({ breaker }) => breaker.openUntilMs),
-    );
-  const free = sound.filter((worker) => hasRoom(worker, need.sequences, nowMs));
-  if (free.length > 0) return free;
-  return refuse(
-    'overloaded',
-    'load',
-    soonest(sound, nowMs, ({ saturatedUntilMs }) => saturatedUntilMs),
-  );
+/** What there is to choose from: every worker of the model, or of a large pool a part, with its prediction or the reason of its refusal. */
+export function look(fleet: Fleet, need: Need): Candidate[] {
+  const pool = fleet.pool(need.model);
+  const judge = new Judge(pool, need, fleet.now());
+  return fleet.candidates.of(pool, need.prefix).map((worker) => judge.judge(worker));
 }
 
-/**
- * The bound on a call's tokens counts bytes and may be several times too high, so it must not refuse what would fit: where no
- * worker is long enough for the bound, those with the longest context are asked, and the engine itself knows whether it fits.
- */
-function longEnough(pool: readonly Worker[], need: Need): readonly Worker[] {
-  const long = pool.filter((worker) => worker.contextOf(need.model) >= need.tokensMax);
-  if (long.length > 0) return long;
-  const longest = pool.reduce((most, worker) => Math.max(most, worker.contextOf(need.model)), 0);
-  return pool.filter((worker) => worker.contextOf(need.model) === longest);
+function workOf({ promptTokens, outputTokens, sequences }: Need, cachedTokens: number): Work {
+  return { uncachedTokens: promptTokens - cachedTokens, outputTokens, sequences };
+}
+
+/** Looks at one worker after the other with what is the same for all of them. */
+class Judge {
+  readonly #need: Need;
+  readonly #nowMs: number;
+  readonly #neutral: Speed;
+  readonly #contextMin: number;
+  readonly #panic: boolean;
+
+  constructor(pool: readonly Worker[], need: Need, nowMs: number) {
+    this.#need = need;
+    this.#nowMs = nowMs;
+    this.#neutral = neutralSpeed(pool, need.model);
+    this.#panic = isPanic(pool, nowMs);
+    // The bound on a call's tokens counts bytes and may be several times too high, so it must not refuse what would fit: where no worker is
+    // long enough for it, those with the longest context are asked, and the engine itself knows whether it fits.
+    const longest = pool.reduce((most, worker) => Math.max(most, worker.contextOf(need.model)), 0);
+    this.#contextMin = Math.min(need.tokensMax, longest);
+  }
+
+  judge(worker: Worker): Candidate {
+    const refused = this.#refuses(worker);
+    if (refused !== null) return { worker, refused, prediction: null, cachedTokens: 0, score: 0 };
+    const { model, policy, prefix, promptTokens } = this.#need;
+    const cachedTokens = prefix === null ? 0 : Math.floor(promptTokens * worker.mirror.knownShare(prefix));
+    const work = workOf(this.#need, cachedTokens);
+    const distanceMs = worker.times.distanceMs(this.#nowMs);
+    const prediction = worker.times.of(model).predict(work, worker.loadAt(this.#nowMs), this.#neutral, distanceMs);
+    const { first, rest } = weights[policy.sort];
+    const { ttftMs, totalMs, delayMs } = prediction;
+    const score = first * ttftMs + rest * (totalMs - ttftMs) + INTERFERENCE * delayMs;
+    return { worker, refused: tooSlow(prediction, policy), prediction, cachedTokens, score };
+  }
+
+  #refuses(worker: Worker): Constraint | null {
+    const { model, kind, policy, exclude, sequences } = this.#need;
+    const { id, operator, country } = worker.record;
+    if (worker.contextOf(model) < this.#contextMin) return 'context';
+    if (kind !== undefined && (worker.kinds.get(model) ?? kind) !== kind) return 'endpoint';
+    if (!permits(policy.operators, operator)) return 'operator';
+    if (!permits(policy.workers, id)) return 'worker';
+    if (!permits(policy.countries, country)) return 'country';
+    if (!worker.serves) return 'state';
+    if (exclude.has(id)) return 'tried';
+    if (!this.#panic && !worker.breaker.admits(this.#nowMs)) return 'ejected';
+    return hasRoom(worker, sequences, this.#nowMs) ? null : 'load';
+  }
+}
+
+function tooSlow({ ttftMs, totalMs }: Prediction, { maxTtftMs, deadlineMs }: Policy): Constraint | null {
+  if (maxTtftMs !== null && ttftMs > maxTtftMs) return 'max_ttft_ms';
+  return deadlineMs !== null && totalMs > deadlineMs ? 'deadline_ms' : null;
 }
 
 function isPanic(pool: readonly Worker[], nowMs: number): boolean {
@@ -114,26 +191,87 @@ function isPanic(pool: readonly Worker[], nowMs: number): boolean {
   return ejected > slots * EJECTED_SHARE_MAX;
 }
 
-/** A call with more sequences than a worker's whole room still fits an idle worker. */
+/** A call with more sequences than a worker's whole room still fits an idle worker. One that comes back takes its share slowly. */
 function hasRoom(worker: Worker, sequences: number, nowMs: number): boolean {
   if (nowMs < worker.saturatedUntilMs) return false;
-  return worker.inFlight === 0 || worker.inFlight + sequences <= worker.record.slots * CALLS_PER_SLOT_MAX;
+  const room = worker.record.slots * CALLS_PER_SLOT_MAX * worker.breaker.shareAt(nowMs);
+  return worker.inFlight === 0 || worker.inFlight + sequences <= room;
 }
 
 /** Of operators not tried yet, else of workers not tried yet, else all. */
-function preferred(able: readonly Worker[], tried: NonNullable<Need['tried']>): readonly Worker[] {
+function preferred(able: readonly Candidate[], tried: NonNullable<Need['tried']>): readonly Candidate[] {
   if (tried.length === 0) return able;
-  const otherOperators = able.filter(({ record }) => !tried.some(({ operator }) => operator === record.operator));
+  const otherOperators = able.filter(
+    ({ worker }) => !tried.some(({ operator }) => operator === worker.record.operator),
+  );
   if (otherOperators.length > 0) return otherOperators;
-  const otherWorkers = able.filter(({ record }) => !tried.some(({ worker }) => worker === record.id));
+  const otherWorkers = able.filter(({ worker }) => !tried.some((one) => one.worker === worker.record.id));
   return otherWorkers.length > 0 ? otherWorkers : able;
 }
 
-function soonest(workers: readonly Worker[], nowMs: number, at: (worker: Worker) => number | null): number {
-  const waits = workers.map((worker) => Math.ceil((at(worker) ?? 0) - nowMs)).filter((waitMs) => waitMs > 0);
-  return waits.length > 0 ? Math.min(...waits) : OVERLOADED_RETRY_MS;
+/** The lowest score; of those as good as it the least loaded, of those any. */
+function best(able: readonly Candidate[], random: () => number): Candidate | null {
+  let least = Number.POSITIVE_INFINITY;
+  for (const { score } of able) if (score < least) least = score;
+  const tie = Math.max(least * (1 + TIE_SHARE), least + TIE_MS);
+  let chosen: Candidate | null = null;
+  let load = Number.POSITIVE_INFINITY;
+  let equals = 0;
+  for (const candidate of able) {
+    if (candidate.score > tie) continue;
+    const { inFlight, record } = candidate.worker;
+    const here = inFlight / record.slots;
+    if (here > load) continue;
+    equals = here < load ? 1 : equals + 1;
+    load = here;
+    if (random() * equals < 1) chosen = candidate;
+  }
+  return chosen;
 }
 
-function refuse(code: Refusal['code'], constraint: Refusal['constraint'], retryAfterMs: number | null = null): Refusal {
-  return { kind: 'refusal', code, constraint, retryAfterMs };
+/** The constraint asked last of all that refused somebody is the one that left nobody. */
+function refusal(candidates: readonly Candidate[], need: Need, nowMs: number, random: () => number): Refusal {
+  let last = 0;
+  for (const { refused } of candidates) if (refused !== null) last = Math.max(last, constraints.indexOf(refused));
+  const constraint = constraints[last] ?? 'model';
+  const waits = candidates
+    .filter(({ refused }) => refused === constraint)
+    .map((one) => waitMs(one, constraint, need, nowMs));
+  const known = waits.filter((ms) => ms !== null);
+  const leastMs = known.length === 0 ? null : Math.min(...known);
+  const retryAfterMs = leastMs === null ? null : Math.ceil(leastMs * (1 + RETRY_JITTER * random()));
+  return { kind: 'refusal', code: codes[constraint], constraint, retryAfterMs, candidates };
+}
+
+const codes: Readonly<Record<Constraint, Refusal['code']>> = {
+  model: 'no_worker',
+  context: 'no_worker',
+  endpoint: 'no_worker',
+  operator: 'no_worker',
+  worker: 'no_worker',
+  country: 'region_unavailable',
+  state: 'no_worker',
+  tried: 'no_worker',
+  ejected: 'no_worker',
+  load: 'overloaded',
+  max_ttft_ms: 'overloaded',
+  deadline_ms: 'overloaded',
+};
+
+/** How long until this worker may be asked again; null where nobody knows. */
+function waitMs({ worker, prediction }: Candidate, constraint: Constraint, need: Need, nowMs: number): number | null {
+  switch (constraint) {
+    case 'ejected':
+      return Math.max(1, (worker.breaker.openUntilMs ?? 0) - nowMs);
+    case 'load': {
+      const restMs = worker.saturatedUntilMs - nowMs;
+      return restMs > 0 ? restMs : (worker.times.of(need.model).slotFreeMs(worker.record.slots) ?? OVERLOADED_RETRY_MS);
+    }
+    case 'max_ttft_ms':
+      return prediction === null ? null : Math.max(1, prediction.ttftMs - (need.policy.maxTtftMs ?? 0));
+    case 'deadline_ms':
+      return prediction === null ? null : Math.max(1, prediction.totalMs - (need.policy.deadlineMs ?? 0));
+    default:
+      return null;
+  }
 }

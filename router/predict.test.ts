@@ -1,35 +1,94 @@
 import { expect, test } from 'vitest';
-import { LearnedTimes, neutralFirstContentMs } from './predict.ts';
+import { ModelTimes, neutralSpeed, USUAL_SPEED, WorkerTimes } from './predict.ts';
 
-test('a worker is predicted as it was seen, at another load too', () => {
-  const times = new LearnedTimes();
+const idle = { slots: 8, inFlight: 0, waiting: 0, waitingTokens: 0 };
+const work = { uncachedTokens: 1_000, outputTokens: 100, sequences: 1 };
+const shown = (times: ModelTimes, load = idle, ask = work) => times.predict(ask, load, USUAL_SPEED, 0);
+
+test('time to first content is the distance, the prompts sent before and not answered, and the own prompt', () => {
+  const times = new ModelTimes();
+  for (let call = 0; call < 200; call += 1) {
+    const tokens = 100 + (call % 20) * 400;
+    times.prefill.learn(tokens, 80 + tokens * 0.2, call * 100);
+  }
+  expect(shown(times).ttftMs).toBeCloseTo(80 + 200, -1);
+  expect(shown(times, { ...idle, inFlight: 1, waiting: 1, waitingTokens: 4_000 }).ttftMs).toBeCloseTo(80 + 1_000, -2);
+  expect(times.predict(work, idle, USUAL_SPEED, 150).ttftMs - shown(times).ttftMs).toBeCloseTo(150);
+});
+
+test('time between tokens follows the answers being written now, not those of a while ago', () => {
+  const times = new ModelTimes();
+  for (let call = 0; call < 200; call += 1)
+    times.learnDecode(100, 100 * (10 + 0.5 * (call % 16)), call % 16, call * 100);
+  expect(shown(times, { ...idle, inFlight: 3 }).perTokenMs).toBeCloseTo(12, 0);
+  expect(shown(times, { ...idle, slots: 64, inFlight: 31 }).perTokenMs).toBeGreaterThan(24);
+});
+
+test('when all slots are taken the wait for one is predicted, longer for each call in the queue', () => {
+  const times = new ModelTimes();
+  for (let call = 0; call < 50; call += 1) times.learnService(2_000);
+  const wait = (inFlight: number) => shown(times, { ...idle, inFlight }).slotWaitMs;
+  expect([wait(0), wait(7), wait(8), wait(12)]).toEqual([0, 0, 250, 1_250]);
+  expect(times.slotFreeMs(8)).toBeCloseTo(250);
+});
+
+test('R3 a worker that becomes five times slower is predicted so within sixty calls, and back again', () => {
+  const times = new ModelTimes();
+  let nowMs = 0;
+  const calls = (count: number, factor: number) => {
+    for (let call = 0; call < count; call += 1) {
+      nowMs += 1_000;
+      const tokens = 200 + (call % 10) * 500;
+      times.prefill.learn(tokens, factor * (30 + tokens / 12), nowMs);
+    }
+  };
+  const usual = 30 + 1_000 / 12;
+  calls(200, 1);
+  expect(shown(times).ttftMs / usual).toBeCloseTo(1, 1);
+  calls(60, 5);
+  expect(shown(times).ttftMs / usual).toBeGreaterThan(2);
+  calls(200, 5);
+  expect(shown(times).ttftMs / usual).toBeGreaterThan(4);
+  calls(300, 1);
+  expect(shown(times).ttftMs / usual).toBeLessThan(1.6);
+});
+
+test('R2 the speed of a worker is known within a quarter after fifty calls, whatever was usual', () => {
+  for (const factor of [0.25, 4, 40]) {
+    const times = new ModelTimes();
+    for (let call = 0; call < 50; call += 1)
+      times.prefill.learn(100 + call * 50, factor * (30 + (100 + call * 50) / 12), call);
+    expect(shown(times).ttftMs / (factor * (30 + 1_000 / 12))).toBeGreaterThan(0.75);
+    expect(shown(times).ttftMs / (factor * (30 + 1_000 / 12))).toBeLessThan(1.25);
+  }
+});
+
+test('one call stuck for an hour does not ruin a prediction', () => {
+  const times = new ModelTimes();
+  for (let call = 0; call < 50; call += 1) times.prefill.learn(1_000, 100, call);
+  times.prefill.learn(1_000, 3_600_000, 50);
+  expect(shown(times).ttftMs).toBeLessThan(120);
+});
+
+test('a failure never makes a worker look faster, however fast it fails, and is forgotten within two minutes', () => {
+  const times = new WorkerTimes();
   times.learnRtt(50);
-  for (let call = 0; call < 50; call += 1) times.learnFirstContent(50 + 200, 1, call * 100); // 100 ms, twice as full
-  expect(times.predictMs(0, 0)).toBeCloseTo(150);
-  expect(times.predictMs(1, 0)).toBeCloseTo(250);
+  times.learnFailure(1, 200, 0);
+  expect(times.distanceMs(0)).toBe(650);
+  times.learnFailure(1, 650, 0);
+  expect(times.distanceMs(0)).toBe(2_000);
+  expect(times.distanceMs(120_000)).toBeLessThan(90);
+  times.learnGood(0);
+  expect(times.distanceMs(0)).toBeLessThan(600);
 });
 
-test('a failure never makes a worker look faster, however fast it fails', () => {
-  const times = new LearnedTimes();
-  times.learnFirstContent(100, 0, 0);
-  const before = times.predictMs(0, 0);
-  times.learnFailure(1, 0, before, 0);
-  expect(times.predictMs(0, 0)).toBeGreaterThan(before);
-});
-
-test('a bad past is outweighed within two minutes by one good sample each 30 s', () => {
-  const times = new LearnedTimes();
-  times.learnFirstContent(100, 0, 0);
-  for (let timeout = 0; timeout < 5; timeout += 1) times.learnFailure(60_000, 0, 60_000, 0);
-  for (let nowMs = 30_000; nowMs <= 120_000; nowMs += 30_000) times.learnFirstContent(100, 0, nowMs);
-  expect(times.predictMs(0, 0)).toBeLessThan(5000);
-});
-
-test('an unknown worker is taken for the mean of the known ones', () => {
-  const [known, other, unknown] = [new LearnedTimes(), new LearnedTimes(), new LearnedTimes()];
-  known.learnFirstContent(100, 0, 0);
-  other.learnFirstContent(300, 0, 0);
-  const pool = [known, other, unknown].map((times) => ({ times }));
-  expect(neutralFirstContentMs(pool)).toBe(200);
-  expect(neutralFirstContentMs([])).toBeGreaterThan(0);
+test('an unknown worker is taken to be as fast as the mean of the known ones', () => {
+  const [known, other, unknown] = [new WorkerTimes(), new WorkerTimes(), new WorkerTimes()];
+  for (let call = 0; call < 20; call += 1) {
+    known.of('tiny').prefill.learn(1_000, 2 * (30 + 1_000 / 12), call);
+    other.of('tiny').prefill.learn(1_000, 4 * (30 + 1_000 / 12), call);
+  }
+  const speed = neutralSpeed([{ times: known }, { times: other }, { times: unknown }], 'tiny');
+  expect(speed).toEqual({ prefill: expect.closeTo(3), decode: 1 });
+  expect(unknown.of('tiny').predict(work, idle, speed, 0).ttftMs).toBeCloseTo(3 * (30 + 1_000 / 12));
 });

@@ -5,8 +5,9 @@
 import { Attempt, type AttemptEnd } from './attempt.ts';
 import type { Fleet } from './fleet.ts';
 import type { Outbound } from './outbound.ts';
+import { USUAL_SPEED } from './predict.ts';
 import { measureRtt } from './rtt.ts';
-import type { Worker } from './worker.ts';
+import type { Reservation, Worker } from './worker.ts';
 
 export interface ProberOptions {
   readonly fleet: Fleet;
@@ -36,6 +37,8 @@ const QUESTIONS = [
   { path: '/v1/completions', stream: true, ask: { prompt: 'Hello', max_tokens: 1 } },
   { path: '/v1/embeddings', stream: false, ask: { input: 'Hello' } },
 ] as const;
+
+const QUESTION_WORK = { uncachedTokens: 10, outputTokens: 1, sequences: 1 };
 
 type Question = (typeof QUESTIONS)[number];
 
@@ -151,8 +154,7 @@ class Prober {
   async #tryQuestion(worker: Worker, model: string, question: Question): Promise<'good' | 'bad' | 'other_way'> {
     const { path, stream, ask } = question;
     this.#checks += 1;
-    const predictedMs = worker.times.predictMs(worker.load, 0);
-    const attempt = new Attempt(this.#fleet, worker.reserve(1, predictedMs, this.#fleet.now()), {
+    const attempt = new Attempt(this.#fleet, this.#reserve(worker, model), {
       path,
       stream,
       body: JSON.stringify({ model, ...ask, ...(stream ? { stream } : {}) }),
@@ -165,6 +167,17 @@ class Prober {
     if (end.kind === 'refused') worker.complain(end.error.message);
     if (end.kind === 'refused' || (end.kind === 'fault' && end.fault.reason === 'not_found')) return 'other_way';
     return (await endsWell(end)) ? 'good' : 'bad';
+  }
+
+  /** A check is a short call like any other: it counts, and is learned from. */
+  #reserve(worker: Worker, model: string): Reservation {
+    const nowMs = this.#fleet.now();
+    const { times } = worker;
+    const prediction = times
+      .of(model)
+      .predict(QUESTION_WORK, worker.loadAt(nowMs), USUAL_SPEED, times.distanceMs(nowMs));
+    const call = { model, work: QUESTION_WORK, prediction, cachedTokens: 0, prefix: null, showsContent: true };
+    return worker.reserve(call, nowMs);
   }
 
   async #measure(worker: Worker, watch: Watch): Promise<void> {

@@ -1,6 +1,7 @@
 /** One registered endpoint that can serve a call: what was declared about it, and what this gateway has learned. */
 import { Breaker } from './breaker.ts';
-import { LearnedTimes } from './predict.ts';
+import { type Load, type ModelTimes, type Prediction, type Work, WorkerTimes } from './predict.ts';
+import { type Prefix, PrefixMirror } from './prefix.ts';
 
 /** Life of a worker; `degraded` is the outside name of an open or half-open breaker and is never stored. */
 export type WorkerState = 'verifying' | 'probation' | 'active' | 'degraded' | 'quarantined' | 'draining';
@@ -27,14 +28,22 @@ export interface WorkerRecord {
 const PROBATION_GOOD_ANSWERS = 5;
 /** How long a worker that said 429 or 503 gets no more calls. */
 const SATURATED_MS = 1000;
+/** Contexts that an engine's memory is taken to hold. */
+const FULL_CONTEXTS = 8;
 
 /** A worker as this gateway sees it now. */
 export class Worker {
   record: WorkerRecord;
   readonly breaker = new Breaker();
-  readonly times = new LearnedTimes();
+  readonly times = new WorkerTimes();
+  readonly mirror = new PrefixMirror();
   /** Generations reserved here by this gateway and not yet released. */
   inFlight = 0;
+  /** Of those, the ones that have not begun to answer, and their uncached prompt tokens. */
+  waiting = 0;
+  waitingTokens = 0;
+  /** Calls that show nothing before their end: those taken to have begun at their predicted time leave the front. */
+  readonly #silent: { readonly reservation: Reservation; readonly beginsAtMs: number }[] = [];
   /** The last thing that went wrong, sanitised, for the operator; null after a good answer. */
   lastError: string | null = null;
   /** What each model turned out to do when it was checked: a server either generates or embeds. */
@@ -49,6 +58,7 @@ export class Worker {
   constructor(record: WorkerRecord) {
     this.record = record;
     this.#lifecycle = record.state;
+    this.mirror.resize(cacheTokens(record));
   }
 
   /** Takes over a changed record; what was learned stays, unless the worker is now another machine. */
@@ -56,6 +66,7 @@ export class Worker {
     this.record = record;
     this.#lifecycle = record.state;
     this.#targets.clear();
+    this.mirror.resize(cacheTokens(record));
   }
 
   /** The state without regard to the breaker: what the registry stores. */
@@ -104,7 +115,8 @@ export class Worker {
   }
 
   contextOf(model: string): number {
-    return this.record.models.find(({ id }) => id === model)?.contextLength ?? 0;
+    for (const { id, contextLength } of this.record.models) if (id === model) return contextLength;
+    return 0;
   }
 
   /** The address of an API path on this worker. */
@@ -117,53 +129,144 @@ export class Worker {
     return target;
   }
 
-  /** Generations already here per slot. */
-  get load(): number {
-    return this.inFlight / this.record.slots;
+  /** What it has to do now. */
+  loadAt(nowMs: number): Load {
+    for (let front = this.#silent[0]; front !== undefined && front.beginsAtMs <= nowMs; front = this.#silent[0]) {
+      this.#silent.shift();
+      front.reservation.begun();
+    }
+    const { inFlight, waiting, waitingTokens } = this;
+    return { slots: this.record.slots, inFlight, waiting, waitingTokens };
   }
 
   /** Takes places for a call, at once and before anything is awaited. */
-  reserve(sequences: number, predictedTtftMs: number, nowMs: number): Reservation {
-    return new Reservation(this, sequences, predictedTtftMs, nowMs);
+  reserve(call: Reserved, nowMs: number): Reservation {
+    const reservation = new Reservation(this, call, nowMs);
+    if (!call.showsContent) this.#silent.push({ reservation, beginsAtMs: nowMs + call.prediction.ttftMs });
+    return reservation;
   }
 }
 
-/** A call's places on a worker, from the choice to the end of the attempt. */
+/** A call that a worker was chosen for. */
+export interface Reserved {
+  readonly model: string;
+  readonly work: Work;
+  readonly prediction: Prediction;
+  /** Of its prompt, what the worker is expected to know already. */
+  readonly cachedTokens: number;
+  readonly prefix: Prefix | null;
+  /** Whether its first content can be seen: not so of a whole answer. */
+  readonly showsContent: boolean;
+}
+
+/** A call's places on a worker, from the choice to the end of the attempt. What it shows on its way is learned. */
 export class Reservation {
   readonly kind = 'reservation';
   readonly worker: Worker;
-  readonly predictedTtftMs: number;
+  readonly prediction: Prediction;
+  readonly #call: Reserved;
+  readonly #times: ModelTimes;
   /** As it was before this call: learning uses what the prediction used. */
-  readonly #load: number;
-  readonly #sequences: number;
+  readonly #tokensAhead: number;
+  readonly #inFlight: number;
   readonly #trial: boolean;
+  readonly #reservedAtMs: number;
+  #waits = true;
   #held = true;
+  #begunAtMs: number | null = null;
 
-  constructor(worker: Worker, sequences: number, predictedTtftMs: number, nowMs: number) {
+  constructor(worker: Worker, call: Reserved, nowMs: number) {
+    const { sequences, uncachedTokens } = call.work;
     this.worker = worker;
-    this.predictedTtftMs = predictedTtftMs;
-    this.#load = worker.load;
-    this.#sequences = sequences;
+    this.prediction = call.prediction;
+    this.#call = call;
+    this.#times = worker.times.of(call.model);
+    this.#tokensAhead = worker.waitingTokens;
+    this.#reservedAtMs = nowMs;
     this.#trial = worker.breaker.begin(nowMs);
     worker.inFlight += sequences;
+    worker.waiting += sequences;
+    worker.waitingTokens += uncachedTokens;
+    this.#inFlight = worker.inFlight;
+    if (call.prefix !== null) worker.mirror.add(call.prefix);
   }
 
   /** The first content came now, `elapsedMs` after dispatch. */
   firstContent(elapsedMs: number, nowMs: number): void {
-    this.worker.times.learnFirstContent(elapsedMs, this.#load, nowMs);
+    this.begun();
+    this.#begunAtMs = nowMs;
+    this.#learnStart(elapsedMs, nowMs);
+    this.worker.times.learnGood(nowMs);
     this.worker.lastGoodAtMs = nowMs;
+  }
+
+  /** It is not counted as waiting any more. */
+  begun(): void {
+    if (!this.#waits) return;
+    this.#waits = false;
+    this.worker.waiting -= this.#call.work.sequences;
+    this.worker.waitingTokens -= this.#call.work.uncachedTokens;
+  }
+
+  /**
+   * The answer is complete: `tokens` in each of its sequences, as the gateway counts, the last of them `elapsedMs` after dispatch, the
+   * first (where it was seen) `firstMs` after it. `cachedTokens`: what the worker says that it knew of the prompt, if it does.
+   */
+  answered(
+    seen: { tokens: number; elapsedMs: number; firstMs: number | null; cachedTokens: number | null },
+    nowMs: number,
+  ): void {
+    const { tokens, elapsedMs, firstMs, cachedTokens } = seen;
+    if (cachedTokens !== null) this.worker.mirror.correct(this.#call.cachedTokens, cachedTokens);
+    if (firstMs !== null) {
+      this.#times.learnDecode(tokens - 1, elapsedMs - firstMs, this.#inFlight, nowMs);
+      return;
+    }
+    const writingMs = (tokens - 1) * this.prediction.perTokenMs;
+    const learned = this.#times.learnDecode(
+      tokens - 1,
+      Math.max(0, elapsedMs - this.prediction.ttftMs),
+      this.#inFlight,
+      nowMs,
+    );
+    if (!learned) this.#learnStart(elapsedMs - writingMs, nowMs);
+    this.worker.times.learnGood(nowMs);
   }
 
   /** The attempt failed now, before any content, `elapsedMs` after dispatch. */
   failed(elapsedMs: number, nowMs: number): void {
-    this.worker.times.learnFailure(elapsedMs, this.#load, this.predictedTtftMs, nowMs);
+    this.worker.times.learnFailure(elapsedMs, this.prediction.ttftMs, nowMs);
   }
 
   /** Gives the places back. Further calls do nothing, so that every way out may call it. */
-  release(): void {
+  release(nowMs: number): void {
     if (!this.#held) return;
     this.#held = false;
-    this.worker.inFlight -= this.#sequences;
+    this.begun();
+    this.worker.inFlight -= this.#call.work.sequences;
     if (this.#trial) this.worker.breaker.endTrial();
+    this.#learnService(nowMs);
   }
+
+  /** What waits for a slot says nothing about the engine. */
+  #learnStart(elapsedMs: number, nowMs: number): void {
+    if (this.prediction.slotWaitMs > 0) return;
+    const atWorkerMs = Math.max(0, elapsedMs - (this.worker.times.rttMs ?? 0));
+    this.#times.prefill.learn(this.#tokensAhead + this.#call.work.uncachedTokens, atWorkerMs, nowMs);
+  }
+
+  #learnService(nowMs: number): void {
+    if (this.#begunAtMs !== null) {
+      const ownMs = this.#times.prefill.at(this.#call.work.uncachedTokens);
+      this.#times.learnService(nowMs - this.#begunAtMs + ownMs);
+    } else if (!this.#call.showsContent && this.prediction.slotWaitMs === 0) {
+      this.#times.learnService(nowMs - this.#reservedAtMs);
+    }
+  }
+}
+
+/** For want of anybody's word on it: an engine has room for a few full contexts, not for one in each slot. */
+function cacheTokens({ models, slots }: WorkerRecord): number {
+  const longest = models.reduce((most, { contextLength }) => Math.max(most, contextLength), 0);
+  return longest * Math.min(slots, FULL_CONTEXTS);
 }

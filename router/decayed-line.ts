@@ -1,0 +1,108 @@
+/**
+ * A straight line `y = a + s·x` learned from what is seen, old sights fading: least squares over exponentially decayed sums, every sight
+ * weighed by its relative error. Sums cannot wind up as a recursive filter with forgetting does when x stops varying (research on routing,
+ * §2.2).
+ */
+export interface LineOptions {
+  /** What a machine of the usual class would show: the shape of the line before there is anything to fit. */
+  readonly usual: { readonly a: number; readonly s: number };
+  /** Where the usual line is held on to, with the weight of so many sights each; apart enough to fix both numbers. */
+  readonly anchors: readonly [number, number];
+  readonly slope: { readonly min: number; readonly max: number };
+}
+
+const ANCHOR_WEIGHT = 2;
+/** What one sight more leaves of those before it: a memory of about two hundred. */
+const KEPT_PER_SIGHT = 0.995;
+/** And what time leaves: whoever is asked seldom is judged by the present too. */
+const HALF_LIFE_MS = 120_000;
+/** No sight counts as more than so many times what was expected, once there is something to expect. */
+const SURPRISE_MAX = 4;
+const SIGHTS_TO_EXPECT = 8;
+
+export class DecayedLine {
+  readonly #options: LineOptions;
+  #a: number;
+  #s: number;
+  /** How many sights are remembered, faded ones as fractions. */
+  #sights = 0;
+  #ratios = 0;
+  #sums = { w: 0, x: 0, y: 0, xx: 0, xy: 0 };
+  #learnedAtMs = 0;
+
+  constructor(options: LineOptions) {
+    this.#options = options;
+    this.#a = options.usual.a;
+    this.#s = options.usual.s;
+  }
+
+  get a(): number {
+    return this.#a;
+  }
+
+  get s(): number {
+    return this.#s;
+  }
+
+  get known(): boolean {
+    return this.#sights > 0;
+  }
+
+  /** How many times slower than usual; 1 before the first sight. */
+  get ratio(): number {
+    return this.#sights === 0 ? 1 : this.#ratios / this.#sights;
+  }
+
+  at(x: number): number {
+    return this.#a + this.#s * x;
+  }
+
+  learn(x: number, y: number, nowMs: number): void {
+    const seen = this.#sights < SIGHTS_TO_EXPECT ? y : Math.min(y, SURPRISE_MAX * this.at(x));
+    this.#fade(KEPT_PER_SIGHT * 0.5 ** (Math.max(0, nowMs - this.#learnedAtMs) / HALF_LIFE_MS));
+    this.#learnedAtMs = nowMs;
+    const usual = this.#usualAt(x);
+    const w = 1 / usual ** 2;
+    const sums = this.#sums;
+    sums.w += w;
+    sums.x += w * x;
+    sums.y += w * seen;
+    sums.xx += w * x * x;
+    sums.xy += w * x * seen;
+    this.#sights += 1;
+    this.#ratios += seen / usual;
+    this.#fit();
+  }
+
+  #fade(kept: number): void {
+    this.#sights *= kept;
+    this.#ratios *= kept;
+    for (const name of ['w', 'x', 'y', 'xx', 'xy'] as const) this.#sums[name] *= kept;
+  }
+
+  /** Least squares of the sights and of two points of the usual line, moved to the speed of this machine. */
+  #fit(): void {
+    const { anchors, slope } = this.#options;
+    let { w, x, y, xx, xy } = this.#sums;
+    for (const at of anchors) {
+      const usual = this.#usualAt(at);
+      const weight = ANCHOR_WEIGHT / usual ** 2;
+      const seen = this.ratio * usual;
+      w += weight;
+      x += weight * at;
+      y += weight * seen;
+      xx += weight * at * at;
+      xy += weight * at * seen;
+    }
+    const fitted = (w * xy - x * y) / (w * xx - x * x);
+    this.#s = Math.min(slope.max, Math.max(slope.min, fitted));
+    this.#a = (y - this.#s * x) / w;
+    if (this.#a >= 0) return;
+    this.#a = 0;
+    this.#s = Math.min(slope.max, Math.max(slope.min, xy / xx));
+  }
+
+  #usualAt(x: number): number {
+    return this.#options.usual.a + this.#options.usual.s * x;
+  }
+}
