@@ -5,6 +5,7 @@
 import { readConfig } from '../gateway/config.ts';
 import { startGateway } from '../gateway/node.ts';
 import type { Gateway } from '../gateway/platform.ts';
+import { anyProvider } from '../gateway/provider.ts';
 import { serveGateway } from '../gateway/server-node.ts';
 import { untilStopped } from '../gateway/shutdown.ts';
 import type { Hold, HoldRequest } from '../payments/holds.ts';
@@ -22,6 +23,7 @@ function passing(gateway: Gateway): Gateway {
     test: false,
     ancestors: [],
     budgets: [],
+    provider: anyProvider,
     limits,
   } as const;
   const admitted = { ok: true, headers: {}, release: () => {} } as const;

@@ -19,6 +19,8 @@ export const apiKey = pgTable(
     requestsPerMinute: integer('requests_per_minute'),
     tokensPerMinute: integer('tokens_per_minute'),
     openStreams: integer('open_streams'),
+    /** Which workers may serve its calls and those of all keys below it, as its maker wrote it; null: any. */
+    provider: jsonb('provider'),
     createdAt: createdAt(),
     revokedAt: timestamp('revoked_at', { withTimezone: true }),
   },

@@ -12,6 +12,7 @@ import { exceptionRoute } from './exception-route.ts';
 import { createKey, revokeKey } from './key-store.ts';
 import { workerPage } from './operator-routes.ts';
 import type { Gateway } from './platform.ts';
+import { keyProvider, providerText } from './provider-fields.ts';
 import { refundRoute } from './refund-route.ts';
 import { defineRoute, mount, type Route } from './route.ts';
 import { amount, deleted, deletion, label, listOf, modelName, money, page } from './route-schemas.ts';
@@ -66,9 +67,9 @@ const creditAccount = defineRoute({
 const createAccountKey = defineRoute({
   method: 'post',
   path: '/admin/v1/accounts/{id}/keys',
-  summary: 'Create a key of an agent, with a budget if you like. It is shown this once.',
+  summary: 'Create a key of an agent, with a budget and wishes if you like. It is shown this once.',
   security: 'admin',
-  body: wholeBudget(z.strictObject({ name: label.optional(), ...budgetOptions })),
+  body: wholeBudget(z.strictObject({ name: label.optional(), provider: keyProvider, ...budgetOptions })),
   response: z.strictObject({ id: z.string(), key: z.string() }),
   example: {
     params: { id: ids.account },
@@ -78,7 +79,14 @@ const createAccountKey = defineRoute({
   async handler({ gateway, params, body }) {
     const { sql } = gateway.platform.database;
     await requireAgent(sql, params.id);
-    const key = { ownerId: params.id, kind: 'live', name: body.name ?? null, budget: budgetOf(body) } as const;
+    const provider = providerText(body.provider);
+    const key = {
+      ownerId: params.id,
+      kind: 'live',
+      name: body.name ?? null,
+      budget: budgetOf(body),
+      provider,
+    } as const;
     return createKey(sql, gateway.keyring, key);
   },
 });

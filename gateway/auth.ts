@@ -6,6 +6,7 @@ import type { Limits } from './config.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { findKey, KEYS_CHANNEL, revokedWithin, type StoredKey } from './key-store.ts';
 import { keyHash, parseKey } from './keys.ts';
+import { anyProvider, narrow, type Provider, parseProvider } from './provider.ts';
 import type { KeyLimits } from './ratelimit.ts';
 import { remember } from './remember.ts';
 
@@ -25,6 +26,8 @@ export interface Principal {
   readonly ancestors: readonly { readonly keyId: string; readonly limits: KeyLimits }[];
   /** Those of them, and itself, that have a budget, the nearest first. */
   readonly budgets: readonly string[];
+  /** What all of them want of the workers. */
+  readonly provider: Provider;
 }
 
 export interface KeyringOptions {
@@ -133,6 +136,7 @@ export class Keyring {
       limits: this.#options.limits,
       ancestors: [],
       budgets: [],
+      provider: anyProvider,
     };
   }
 
@@ -203,7 +207,12 @@ function principalOf(own: StoredKey, above: readonly StoredKey[], defaults: KeyL
     limits: limitsOf(own, ancestors[0], defaults),
     ancestors,
     budgets: [own, ...above].filter(({ budgeted }) => budgeted).map(({ id }) => id),
+    provider: above.reduce((inner, key) => narrow(providerOf(key), inner), providerOf(own)),
   };
+}
+
+function providerOf({ provider }: StoredKey): Provider {
+  return provider === null ? anyProvider : parseProvider(undefined, JSON.parse(provider));
 }
 
 /** The limits in force: a key of the host has its own or the defaults, a key below another one at most those of that one. */

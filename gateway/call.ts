@@ -8,6 +8,7 @@ import type { Principal } from './auth.ts';
 import { newCallId } from './call-id.ts';
 import type { Limits } from './config.ts';
 import type { Gateway } from './platform.ts';
+import { narrow, type Provider } from './provider.ts';
 import type { InferenceRequest } from './request.ts';
 import type { RequestKind } from './request-fields.ts';
 import { Meter, type Metered } from './usage.ts';
@@ -25,6 +26,7 @@ export class Call {
     principal: Principal;
     request: InferenceRequest;
     price: Price;
+    provider: Provider;
     meter: Meter;
     control: AbortController;
   } | null = null;
@@ -48,9 +50,14 @@ export class Call {
     return this.#gateway.platform.config.limits;
   }
 
+  /** What the keys in the line and the call itself want of the worker. */
+  get provider(): Provider {
+    return this.#known.provider;
+  }
+
   /** The host's limit, or the caller's own where that is shorter. */
   get longestMs(): number {
-    return Math.min(this.limits.totalMs, this.request.provider.policy.deadlineMs ?? Number.POSITIVE_INFINITY);
+    return Math.min(this.limits.totalMs, this.provider.policy.deadlineMs ?? Number.POSITIVE_INFINITY);
   }
 
   get principal(): Principal {
@@ -125,7 +132,9 @@ export class Call {
 
   begin(principal: Principal, request: InferenceRequest, price: Price, control: AbortController): void {
     const estimate = this.#gateway.promptRatios.estimate(request.model, request.promptBytes);
-    this.#admitted = { principal, request, price, meter: new Meter(request.promptTokensMax, estimate), control };
+    const meter = new Meter(request.promptTokensMax, estimate);
+    const provider = narrow(principal.provider, request.provider);
+    this.#admitted = { principal, request, price, provider, meter, control };
   }
 
   /** The money is held, and the journal knows of the call before any worker does. */

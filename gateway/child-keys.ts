@@ -6,6 +6,7 @@ import type { Nanousd } from '../payments/money.ts';
 import { inTransaction } from '../payments/retry.ts';
 import type { Principal } from './auth.ts';
 import { insertKey, type NewKey } from './key-store.ts';
+import type { ProviderFields } from './provider-fields.ts';
 import type { KeyLimits } from './ratelimit.ts';
 
 /** A key as its makers see it. Limits are those in force: the least of its own and of all keys above it. */
@@ -21,6 +22,8 @@ export interface KeyRow extends KeyLimits {
   readonly budgetWindowSeconds: number | null;
   /** Settled in the present window. */
   readonly budgetSpentNanousd: Nanousd | null;
+  /** As its maker wrote it. */
+  readonly provider: ProviderFields | null;
 }
 
 export interface ChildKey {
@@ -29,6 +32,8 @@ export interface ChildKey {
   readonly expiresAt: string | null;
   readonly limits: { readonly [name in keyof KeyLimits]: number | null };
   readonly budget: Budget | null;
+  /** JSON. */
+  readonly provider: string | null;
 }
 
 export type MintRefusal = { readonly code: 'parent_gone' | 'too_many' | 'already_over' };
@@ -52,8 +57,8 @@ export function mintChild(
       where parent_id = ${parent.keyId} and revoked_at is null and coalesce(expires_at > now(), true)`;
     if (now?.over !== false) return { code: 'already_over' };
     if (now.children >= childrenMax) return { code: 'too_many' };
-    const { name, budget } = child;
-    const key: NewKey = { ownerId: parent.ownerId, kind: parent.test ? 'test' : 'live', name, budget };
+    const { name, budget, provider } = child;
+    const key: NewKey = { ownerId: parent.ownerId, kind: parent.test ? 'test' : 'live', name, budget, provider };
     return insertKey(tx, keyring, { ...key, ...child.limits, parentId: parent.keyId, expiresAt: above.expiresAt });
   });
 }
@@ -78,11 +83,11 @@ export async function keyUnder(sql: Sql, principal: Principal, id: string): Prom
 function select(sql: Sql, { keyId, limits }: Principal, where: ReturnType<Sql>) {
   return sql<KeyRow[]>`
     with recursive tree as (
-      select id, name, hint, parent_id, created_at, expires_at, ${limits.requestsPerMinute}::integer as requests,
+      select id, name, hint, parent_id, created_at, expires_at, provider, ${limits.requestsPerMinute}::integer as requests,
         ${limits.tokensPerMinute}::integer as tokens, ${limits.openStreams}::integer as streams
       from api_key where id = ${keyId}
       union all
-      select k.id, k.name, k.hint, k.parent_id, k.created_at, k.expires_at, least(k.requests_per_minute, t.requests),
+      select k.id, k.name, k.hint, k.parent_id, k.created_at, k.expires_at, k.provider, least(k.requests_per_minute, t.requests),
         least(k.tokens_per_minute, t.tokens), least(k.open_streams, t.streams)
       from api_key k join tree t on k.parent_id = t.id
       where k.revoked_at is null and coalesce(k.expires_at > now(), true)
@@ -90,6 +95,6 @@ function select(sql: Sql, { keyId, limits }: Principal, where: ReturnType<Sql>) 
     select tree.id, name, hint, parent_id as "parentId", requests as "requestsPerMinute", tokens as "tokensPerMinute",
       streams as "openStreams", ${isoTime(sql, sql`created_at`)} as "createdAt",
       ${isoTime(sql, sql`expires_at`)} as "expiresAt", b.limit_nanousd as "budgetNanousd",
-      b.window_seconds as "budgetWindowSeconds", case when b.id is not null then ${spentNow(sql)} end as "budgetSpentNanousd"
+      b.window_seconds as "budgetWindowSeconds", case when b.id is not null then ${spentNow(sql)} end as "budgetSpentNanousd", provider
     from tree left join budget b on b.id = tree.id where ${where}`;
 }

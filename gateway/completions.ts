@@ -40,9 +40,9 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
     const wishes = exchange.header('x-faregate-provider');
     const request = parseInference(kind, body, gateway.platform.config.limits, wishes);
     const price = priceOf(gateway, request.model);
-    requireAffordable(price, request.provider.maxPrice);
     const maxTokens = maxTokensOf(gateway, request);
     call.begin(principal, request, price, joined.control);
+    requireAffordable(price, call.provider.maxPrice);
     await withinLimits(gateway, call, () => servePaid(gateway, joined, call, maxTokens));
   } catch (error) {
     const refusal = asApiError(gateway, error);
@@ -165,7 +165,7 @@ function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxT
       sequences: request.sequences,
       showsContent: request.stream || isEmbedding,
       prefix: prefixOf(cacheSalt + request.model, request.promptPieces()),
-      policy: request.provider.policy,
+      policy: call.provider.policy,
       kind: isEmbedding ? ('embedding' as const) : ('generation' as const),
       exclude: new Set<string>(),
     },

@@ -5,6 +5,7 @@ import type { Outbound } from '../router/outbound.ts';
 import { startProber } from '../router/probe.ts';
 import { Registry } from '../router/registry.ts';
 import { RetryBudget } from '../router/retry-budget.ts';
+import { SharedLoad, TELL_MS } from '../router/shared-load.ts';
 import type { Platform } from './platform.ts';
 
 export interface OpenFleet {
@@ -25,13 +26,45 @@ export async function openFleet(platform: Platform, outbound: Outbound): Promise
   const unfollow = await registry.follow(fleet, (error) =>
     log.warn({ err: error }, 'the fleet could not be read again'),
   );
+  const stopSharing = await shareLoad(platform, fleet);
   const stopProber = startProber({ fleet, outbound, log });
   return {
     router: { fleet, outbound, retries: new RetryBudget(), log },
     registry,
     close: async () => {
       stopProber();
+      await stopSharing();
       await unfollow();
     },
+  };
+}
+
+const LOAD_CHANNEL = 'faregate_load';
+const ID_BYTES = 8;
+
+/** Tells the other gateways on this database what runs here, and hears it of them. While the database is away nothing waits for it. */
+async function shareLoad({ database: { sql }, randomBytes }: Platform, fleet: Fleet): Promise<() => Promise<void>> {
+  let telling: Promise<unknown> | null = null;
+  const publish = (message: string) => {
+    const told = Promise.resolve(telling)
+      .then(() => sql.notify(LOAD_CHANNEL, message))
+      .catch(() => {})
+      .then(() => {
+        if (telling === told) telling = null;
+      });
+    telling = told;
+  };
+  const shared = new SharedLoad({ fleet, id: Buffer.from(randomBytes(ID_BYTES)).toString('hex'), publish });
+  const { unlisten } = await sql.listen(LOAD_CHANNEL, (message) => shared.receive(message));
+  // What is not told now is part of what is told next: messages must not queue up.
+  const timer = setInterval(() => {
+    if (telling === null) shared.tick();
+  }, TELL_MS);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    shared.leave();
+    await telling;
+    await unlisten();
   };
 }

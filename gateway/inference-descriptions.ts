@@ -1,34 +1,15 @@
 /** The three inference endpoints as /openapi.json shows them; completions.ts serves them. */
 import { z } from 'zod';
-import { sorts } from '../router/policy.ts';
 import { inferencePaths } from './completions.ts';
+import { providerOption } from './provider-fields.ts';
 import type { RouteDescription } from './route.ts';
 import { modelName, money } from './route-schemas.ts';
 
-const rule = z.strictObject({
-  operators: z.array(z.string()).optional(),
-  workers: z.array(z.string()).optional(),
-  countries: z.array(z.string()).optional().describe('ISO 3166 codes'),
-});
-
-const provider = z
-  .strictObject({
-    sort: z.enum(sorts).optional(),
-    max_price: z
-      .strictObject({ prompt: z.number().optional(), completion: z.number().optional() })
-      .optional()
-      .describe('USD per million tokens'),
-    max_ttft_ms: z.number().optional().describe('longest predicted time to the first content'),
-    deadline_ms: z.number().optional().describe('longest time of the whole call'),
-    allow: rule.optional(),
-    deny: rule.optional(),
-  })
-  .optional()
-  .describe('which worker may serve, and what is best; also as JSON in the header x-faregate-provider');
-
 const sampling = {
   model: modelName,
-  provider,
+  provider: providerOption.describe(
+    'which worker may serve, and what is best; also as JSON in the header x-faregate-provider',
+  ),
   stream: z.boolean().optional(),
   stream_options: z.strictObject({ include_usage: z.boolean().optional() }).loose().optional(),
   max_tokens: z.int().min(1).optional().describe('never lowered: a call that is too dear is refused'),
@@ -140,7 +121,9 @@ const embedding: RouteDescription = {
   security: 'agent',
   body: z.looseObject({
     model: modelName,
-    provider,
+    provider: providerOption.describe(
+      'which worker may serve, and what is best; also as JSON in the header x-faregate-provider',
+    ),
     input: z.union([z.string(), z.array(z.unknown()).min(1)]),
     encoding_format: z.enum(['float', 'base64']).optional(),
   }),

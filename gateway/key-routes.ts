@@ -5,6 +5,7 @@ import { budgetOf, budgetOptions, wholeBudget } from './budget-fields.ts';
 import { type KeyRow, keysUnder, keyUnder, type MintRefusal, mintChild } from './child-keys.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { revokeKey } from './key-store.ts';
+import { keyProvider, providerOption, providerText } from './provider-fields.ts';
 import { defineRoute, type Route } from './route.ts';
 import { deleted, deletion, label, listOf, money, page } from './route-schemas.ts';
 
@@ -24,6 +25,7 @@ const keyMembers = {
     .describe('what it and all keys below it may spend, within the budgets of those above'),
   budget_window_seconds: z.int().nullable().describe('null: for ever'),
   budget_spent_nanousd: money.nullable().describe('charged and settled in this window'),
+  provider: providerOption.unwrap().nullable().describe('its own wishes; those of the keys above it hold too'),
 };
 
 const limit = z.int().min(1).max(2_147_483_647).optional().describe('at most your own; without it, your own');
@@ -42,6 +44,7 @@ const keyExample = {
   budget_nanousd: '1000000000',
   budget_window_seconds: 86_400,
   budget_spent_nanousd: '128200',
+  provider: { allow: { countries: ['NO', 'SE'] } },
 };
 
 const createOwnKey = defineRoute({
@@ -56,6 +59,7 @@ const createOwnKey = defineRoute({
       tokens_per_minute: limit,
       open_streams: limit,
       expires_at: z.iso.datetime({ offset: true }).optional().describe('when it ends by itself; never after your own'),
+      provider: keyProvider,
       ...budgetOptions,
     }),
   ),
@@ -86,7 +90,13 @@ const createOwnKey = defineRoute({
     requireWithin('tokens_per_minute', limits.tokensPerMinute, principal.limits.tokensPerMinute);
     requireWithin('open_streams', limits.openStreams, principal.limits.openStreams);
     const { sql } = gateway.platform.database;
-    const child = { name: body.name ?? null, expiresAt: body.expires_at ?? null, limits, budget: budgetOf(body) };
+    const child = {
+      name: body.name ?? null,
+      expiresAt: body.expires_at ?? null,
+      limits,
+      budget: budgetOf(body),
+      provider: providerText(body.provider),
+    };
     const made = await mintChild(sql, gateway.keyring, principal, child, keysBelow);
     if ('code' in made) throw refusal(made, keysBelow);
     const row = await keyUnder(sql, principal, made.id);
@@ -144,6 +154,7 @@ function keyJson(key: KeyRow) {
     budget_nanousd: key.budgetNanousd === null ? null : String(key.budgetNanousd),
     budget_window_seconds: key.budgetWindowSeconds,
     budget_spent_nanousd: key.budgetSpentNanousd === null ? null : String(key.budgetSpentNanousd),
+    provider: key.provider,
   };
 }
 

@@ -19,6 +19,8 @@ export interface StoredKey extends OwnLimits {
   readonly expiresInMs: number | null;
   /** Whether it has a budget of its own. */
   readonly budgeted: boolean;
+  /** JSON of what it wants of the workers; null: nothing. */
+  readonly provider: string | null;
 }
 
 export interface NewKey {
@@ -27,6 +29,8 @@ export interface NewKey {
   readonly name: string | null;
   /** What it and all keys below it may spend; by default as much as the keys above it. */
   readonly budget?: Budget | null;
+  /** What its calls, and those of all keys below it, want of the workers: JSON that `parseProvider` takes. */
+  readonly provider?: string | null;
 }
 
 /** The key with this hash and those that it descends from, itself first; none when any of them was revoked or has expired. */
@@ -40,7 +44,7 @@ export async function findKey(sql: Sql, hash: string): Promise<StoredKey[]> {
     select id, kind, owner_id as "ownerId", requests_per_minute as "requestsPerMinute",
       tokens_per_minute as "tokensPerMinute", open_streams as "openStreams",
       (extract(epoch from expires_at - now()) * 1000)::float8 as "expiresInMs",
-      exists (select from budget where budget.id = line.id) as budgeted
+      exists (select from budget where budget.id = line.id) as budgeted, provider::text as provider
     from line
     where not exists (select from line where revoked_at is not null or expires_at <= now())
     order by depth`;
@@ -74,9 +78,9 @@ export async function insertKey(
   const key = mintKey(row.kind === 'operator' ? 'op' : row.kind, randomBytes);
   await sql`
     insert into api_key (id, hash, hint, kind, owner_id, name, parent_id, expires_at, requests_per_minute,
-      tokens_per_minute, open_streams)
+      tokens_per_minute, open_streams, provider)
     values (${id}, ${keyring.hash(key)}, ${keyHint(key)}, ${row.kind}, ${row.ownerId}, ${row.name}, ${row.parentId},
-      ${row.expiresAt}, ${row.requestsPerMinute}, ${row.tokensPerMinute}, ${row.openStreams})`;
+      ${row.expiresAt}, ${row.requestsPerMinute}, ${row.tokensPerMinute}, ${row.openStreams}, ${row.provider ?? null}::text::jsonb)`;
   if (row.budget) await createBudget(sql, id, row.budget);
   return { id, key };
 }

@@ -18,19 +18,24 @@ const LISTS: ReadonlySet<string> = new Set(['operators', 'workers', 'countries']
 const LIST_MAX = 256;
 const MS_MAX = 86_400_000;
 
-const anyProvider: Provider = { policy: anyPolicy, maxPrice: { prompt: null, completion: null } };
+export const anyProvider: Provider = { policy: anyPolicy, maxPrice: { prompt: null, completion: null } };
 
 /** Reads the header and the body's field; what both say holds. Throws `invalid_request` with the field at fault as `param`. */
 export function parseProvider(header: string | undefined, field: unknown): Provider {
   const fromBody = field === undefined || field === null ? anyProvider : read(field, 'provider');
   if (header === undefined) return fromBody;
-  const fromHeader = read(parseHeader(header), 'x-faregate-provider');
-  if (fromBody === anyProvider) return fromHeader;
+  return narrow(read(parseHeader(header), 'x-faregate-provider'), fromBody);
+}
+
+/** What keeps both; where both say what is best, `inner` has the last word. */
+export function narrow(outer: Provider, inner: Provider): Provider {
+  if (outer === anyProvider) return inner;
+  if (inner === anyProvider) return outer;
   return {
-    policy: intersect(fromHeader.policy, fromBody.policy),
+    policy: intersect(outer.policy, inner.policy),
     maxPrice: {
-      prompt: least(fromHeader.maxPrice.prompt, fromBody.maxPrice.prompt),
-      completion: least(fromHeader.maxPrice.completion, fromBody.maxPrice.completion),
+      prompt: least(outer.maxPrice.prompt, inner.maxPrice.prompt),
+      completion: least(outer.maxPrice.completion, inner.maxPrice.completion),
     },
   };
 }

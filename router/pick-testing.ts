@@ -20,8 +20,7 @@ export function record(id: string, more: Partial<WorkerRecord> = {}): WorkerReco
 }
 
 /** A fleet on a clock and dice of the test's own. */
-export function fleetOf(records: readonly WorkerRecord[]) {
-  const clock = { nowMs: 0 };
+export function fleetOf(records: readonly WorkerRecord[], clock = { nowMs: 0 }) {
   let seed = 1;
   const random = () => {
     seed = (seed * 48_271) % 2_147_483_647;

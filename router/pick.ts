@@ -3,10 +3,10 @@
  * the counts to the reservation, so that a burst in one turn spreads. Formulas: research on routing, §2.1 and §2.4.
  */
 import type { Fleet } from './fleet.ts';
-import { type Policy, permits, type Sort } from './policy.ts';
+import { anyPolicy, type Policy, permits, type Sort } from './policy.ts';
 import { neutralSpeed, type Prediction, type Speed, type Work } from './predict.ts';
 import type { Prefix } from './prefix.ts';
-import type { ModelKind, Reservation, Worker } from './worker.ts';
+import type { ModelKind, Reservation, Worker, WorkerRecord } from './worker.ts';
 
 /** What a call asks of a worker. */
 export interface Need {
@@ -134,11 +134,14 @@ class Judge {
   readonly #neutral: Speed;
   readonly #contextMin: number;
   readonly #panic: boolean;
+  /** Nobody is ruled out by wishes or earlier attempts. */
+  readonly #isFree: boolean;
 
   constructor(pool: readonly Worker[], need: Need, nowMs: number) {
     this.#need = need;
     this.#nowMs = nowMs;
     this.#neutral = neutralSpeed(pool, need.model);
+    this.#isFree = need.policy === anyPolicy && need.exclude.size === 0;
     this.#panic = isPanic(pool, nowMs);
     // The bound on a call's tokens counts bytes and may be several times too high, so it must not refuse what would fit: where no worker is
     // long enough for it, those with the longest context are asked, and the engine itself knows whether it fits.
@@ -161,17 +164,23 @@ class Judge {
   }
 
   #refuses(worker: Worker): Constraint | null {
-    const { model, kind, policy, exclude, sequences } = this.#need;
-    const { id, operator, country } = worker.record;
+    const { model, kind, sequences } = this.#need;
     if (worker.contextOf(model) < this.#contextMin) return 'context';
     if (kind !== undefined && (worker.kinds.get(model) ?? kind) !== kind) return 'endpoint';
+    const ruledOut = this.#isFree ? null : this.#rulesOut(worker.record);
+    if (ruledOut !== null && ruledOut !== 'tried') return ruledOut;
+    if (!worker.serves) return 'state';
+    if (ruledOut !== null) return ruledOut;
+    if (!this.#panic && !worker.breaker.admits(this.#nowMs)) return 'ejected';
+    return hasRoom(worker, sequences, this.#nowMs) ? null : 'load';
+  }
+
+  #rulesOut({ id, operator, country }: WorkerRecord): Constraint | null {
+    const { policy, exclude } = this.#need;
     if (!permits(policy.operators, operator)) return 'operator';
     if (!permits(policy.workers, id)) return 'worker';
     if (!permits(policy.countries, country)) return 'country';
-    if (!worker.serves) return 'state';
-    if (exclude.has(id)) return 'tried';
-    if (!this.#panic && !worker.breaker.admits(this.#nowMs)) return 'ejected';
-    return hasRoom(worker, sequences, this.#nowMs) ? null : 'load';
+    return exclude.has(id) ? 'tried' : null;
   }
 }
 
@@ -195,7 +204,7 @@ function isPanic(pool: readonly Worker[], nowMs: number): boolean {
 function hasRoom(worker: Worker, sequences: number, nowMs: number): boolean {
   if (nowMs < worker.saturatedUntilMs) return false;
   const room = worker.record.slots * CALLS_PER_SLOT_MAX * worker.breaker.shareAt(nowMs);
-  return worker.inFlight === 0 || worker.inFlight + sequences <= room;
+  return worker.inFlight === 0 || worker.inFlight + worker.elsewhere.inFlight + sequences <= room;
 }
 
 /** Of operators not tried yet, else of workers not tried yet, else all. */
@@ -219,8 +228,8 @@ function best(able: readonly Candidate[], random: () => number): Candidate | nul
   let equals = 0;
   for (const candidate of able) {
     if (candidate.score > tie) continue;
-    const { inFlight, record } = candidate.worker;
-    const here = inFlight / record.slots;
+    const { inFlight, elsewhere, record } = candidate.worker;
+    const here = (inFlight + elsewhere.inFlight) / record.slots;
     if (here > load) continue;
     equals = here < load ? 1 : equals + 1;
     load = here;

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { PrefixMirror, prefixOf } from './prefix.ts';
 
 const text = (bytes: number, seed = 1) =>
-  Buffer.from(Array.from({ length: bytes }, (_, at) => (at * 31 + seed * 97 + ((at / 512) | 0)) % 251));
+  Buffer.from(Array.from({ length: bytes }, (_, at) => (at * 31 + seed * 97 + ((at / 1_024) | 0)) % 251));
 
 function mirrorOf(tokens = 1_000_000): PrefixMirror {
   const mirror = new PrefixMirror();
@@ -22,8 +22,8 @@ test('a longer prompt with the same beginning is known as far as the shorter one
 
 test('I22 a block counts only behind the same beginning: equal middles of unlike prompts are not known', () => {
   const mirror = mirrorOf();
-  mirror.add(prefixOf('t', [Buffer.concat([text(512, 1), text(4_096, 5)])]));
-  expect(mirror.knownShare(prefixOf('t', [Buffer.concat([text(512, 2), text(4_096, 5)])]))).toBe(0);
+  mirror.add(prefixOf('t', [Buffer.concat([text(1_024, 1), text(4_096, 5)])]));
+  expect(mirror.knownShare(prefixOf('t', [Buffer.concat([text(1_024, 2), text(4_096, 5)])]))).toBe(0);
   fc.assert(
     fc.property(fc.nat(4_095), (at) => {
       const other = text(8_192);
@@ -49,11 +49,11 @@ test('tools in front of a conversation are part of its beginning', () => {
 });
 
 test('R11, I9 memory is bounded: the longest unused prompts are forgotten, from their end on', () => {
-  const mirror = mirrorOf((100 * 128) / 0.8);
-  const first = prefixOf('t', [text(20 * 512)]);
+  const mirror = mirrorOf((100 * 256) / 0.8);
+  const first = prefixOf('t', [text(20 * 1_024)]);
   mirror.add(first);
   for (let prompt = 2; prompt < 200; prompt += 1) {
-    mirror.add(prefixOf('t', [text(4 * 512, prompt)]));
+    mirror.add(prefixOf('t', [text(4 * 1_024, prompt)]));
     expect(mirror.size).toBeLessThanOrEqual(100);
     if (prompt === 22) expect(mirror.knownShare(first)).toBeGreaterThan(0);
     if (prompt === 22) expect(mirror.knownShare(first)).toBeLessThan(1);

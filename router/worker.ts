@@ -42,6 +42,8 @@ export class Worker {
   /** Of those, the ones that have not begun to answer, and their uncached prompt tokens. */
   waiting = 0;
   waitingTokens = 0;
+  /** The same counts of all other gateways together, as far as they told; see shared-load.ts. */
+  readonly elsewhere = { inFlight: 0, waiting: 0, waitingTokens: 0 };
   /** Calls that show nothing before their end: those taken to have begun at their predicted time leave the front. */
   readonly #silent: { readonly reservation: Reservation; readonly beginsAtMs: number }[] = [];
   /** The last thing that went wrong, sanitised, for the operator; null after a good answer. */
@@ -129,14 +131,24 @@ export class Worker {
     return target;
   }
 
-  /** What it has to do now. */
+  /** What it has to do now, for this gateway and the others. */
   loadAt(nowMs: number): Load {
+    this.settleSilent(nowMs);
+    const { elsewhere } = this;
+    return {
+      slots: this.record.slots,
+      inFlight: this.inFlight + elsewhere.inFlight,
+      waiting: this.waiting + elsewhere.waiting,
+      waitingTokens: this.waitingTokens + elsewhere.waitingTokens,
+    };
+  }
+
+  /** Calls that show nothing before their end count as begun from their predicted time on. */
+  settleSilent(nowMs: number): void {
     for (let front = this.#silent[0]; front !== undefined && front.beginsAtMs <= nowMs; front = this.#silent[0]) {
       this.#silent.shift();
       front.reservation.begun();
     }
-    const { inFlight, waiting, waitingTokens } = this;
-    return { slots: this.record.slots, inFlight, waiting, waitingTokens };
   }
 
   /** Takes places for a call, at once and before anything is awaited. */
@@ -181,13 +193,13 @@ export class Reservation {
     this.prediction = call.prediction;
     this.#call = call;
     this.#times = worker.times.of(call.model);
-    this.#tokensAhead = worker.waitingTokens;
+    this.#tokensAhead = worker.waitingTokens + worker.elsewhere.waitingTokens;
     this.#reservedAtMs = nowMs;
     this.#trial = worker.breaker.begin(nowMs);
     worker.inFlight += sequences;
     worker.waiting += sequences;
     worker.waitingTokens += uncachedTokens;
-    this.#inFlight = worker.inFlight;
+    this.#inFlight = worker.inFlight + worker.elsewhere.inFlight;
     if (call.prefix !== null) worker.mirror.add(call.prefix);
   }
 

@@ -1,11 +1,8 @@
-/** Ways to choose a worker, behind one interface: what other routers do, and the product's own router, the real one. */
-import { Fleet } from '../../router/fleet.ts';
-import { look, type Need, pick } from '../../router/pick.ts';
-import { anyPolicy } from '../../router/policy.ts';
-import type { Reservation } from '../../router/worker.ts';
+/** Ways to choose a worker, behind one interface: what other routers do, and the product's own. */
 import type { Engine } from './engine.ts';
+import { faregate } from './ours.ts';
 import type { Chance } from './random.ts';
-import { BLOCK_TOKENS, type TraceCall } from './trace.ts';
+import type { TraceCall } from './trace.ts';
 
 /** A worker as a policy may know it; `engine` only for those that cheat. */
 export interface Site {
@@ -29,8 +26,11 @@ export interface World {
   readonly sites: readonly Site[];
   readonly chance: Chance;
   readonly now: () => number;
+  later(ms: number, act: () => void): void;
+  /** As long as calls come. */
+  every(ms: number, act: () => void): void;
 }
-type Build = (world: World) => Policy;
+export type Build = (world: World) => Policy;
 
 /** What a gateway counts itself. */
 class Counts {
@@ -198,81 +198,6 @@ const trueState = byLeast((_, { rttMs, engine }, { keys, inputTokens, outputToke
   return rttMs + engine.slowness * ((1_000 * uncached) / prefillPerSecond + outputTokens * tokenMs + slotWaitMs);
 });
 
-/** The product's router on the simulation's clock. `selfish`: without its charge for the answers that a prompt delays. */
-function faregate({ selfish }: { selfish: boolean }): Build {
-  return (world) => {
-    const fleet = new Fleet({ now: world.now, random: world.chance.next });
-    const siteOf = new Map<string, Site>();
-    for (const site of world.sites) {
-      const worker = fleet.upsert(recordOf(site));
-      worker.times.rttMs = site.rttMs;
-      siteOf.set(worker.record.id, site);
-    }
-    let expected = FIRST_OUTPUT_TOKENS;
-    return (call) => {
-      const need = needOf(call, expected);
-      const reservation = selfish ? pickSelfish(fleet, need) : pickOurs(fleet, need);
-      const site = siteOf.get(reservation?.worker.record.id ?? '');
-      if (reservation === null || site === undefined) return null;
-      return {
-        site,
-        predictedTtftMs: reservation.prediction.ttftMs,
-        onFirst: (elapsedMs) => reservation.firstContent(elapsedMs, world.now()),
-        onEnd: (elapsedMs, firstMs) => {
-          reservation.answered({ tokens: call.outputTokens, elapsedMs, firstMs, cachedTokens: null }, world.now());
-          reservation.release(world.now());
-          expected += EXPECTED_WEIGHT * (call.outputTokens - expected);
-        },
-      };
-    };
-  };
-}
-
-const FIRST_OUTPUT_TOKENS = 128;
-const EXPECTED_WEIGHT = 0.02;
-const MODEL = 'model';
-
-function recordOf({ index, slots, engine }: Site) {
-  const id = `w${index}`;
-  const place = { country: 'NO', region: 'r', engineKey: null, state: 'active' } as const;
-  const models = [{ id: MODEL, contextLength: engine.machine.cacheTokens }];
-  return { id, operator: id, url: `http://${id}`, models, slots, ...place };
-}
-
-function needOf({ inputTokens, keys }: TraceCall, outputTokens: number): Need {
-  const blockShare = BLOCK_TOKENS / inputTokens;
-  return {
-    model: MODEL,
-    tokensMax: inputTokens,
-    promptTokens: inputTokens,
-    outputTokens,
-    sequences: 1,
-    showsContent: true,
-    prefix: { keys, blockShare },
-    policy: anyPolicy,
-    exclude: new Set(),
-  };
-}
-
-function pickOurs(fleet: Fleet, need: Need): Reservation | null {
-  const choice = pick(fleet, need);
-  return choice.kind === 'choice' ? choice.reservation : null;
-}
-
-function pickSelfish(fleet: Fleet, need: Need): Reservation | null {
-  const candidates = look(fleet, need).filter(({ refused }) => refused === null);
-  const total = ({ prediction }: (typeof candidates)[number]) => prediction?.totalMs ?? Number.POSITIVE_INFINITY;
-  const best = candidates.reduce<(typeof candidates)[number] | null>(
-    (least, one) => (least === null || total(one) < total(least) ? one : least),
-    null,
-  );
-  if (best === null || best.prediction === null) return null;
-  const { worker, prediction, cachedTokens } = best;
-  const { model, prefix: sent, showsContent, promptTokens, outputTokens, sequences } = need;
-  const work = { uncachedTokens: promptTokens - cachedTokens, outputTokens, sequences };
-  return worker.reserve({ model, work, prediction, cachedTokens, prefix: sent, showsContent }, fleet.now());
-}
-
 export const OURS = 'faregate';
 
 export const policies: Readonly<Record<string, Build>> = {
@@ -288,5 +213,8 @@ export const policies: Readonly<Record<string, Build>> = {
   'block cost': blockCost,
   'true state': trueState,
   selfish: faregate({ selfish: true }),
-  [OURS]: faregate({ selfish: false }),
+  [OURS]: faregate({}),
 };
+
+/** The product behind four doors: no other way to route, but the same with less knowledge. */
+export const fourGateways = { telling: faregate({ gateways: 4 }), silent: faregate({ gateways: 4, share: false }) };

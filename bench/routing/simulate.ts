@@ -57,7 +57,7 @@ export function simulate(
   const sites: Site[] = fleet.map(({ rttMs, machine }, index) => {
     return { index, rttMs, slots: machine.slots, engine: new Engine(machine, clock.at) };
   });
-  const policy = build({ sites, chance: new Chance(seed), now: () => clock.nowMs });
+  const policy = build({ sites, chance: new Chance(seed), ...timeOf(clock, trace.at(-1)?.atMs ?? 0) });
   const { slow, from = 0, until = Number.POSITIVE_INFINITY } = scene;
   if (slow !== undefined) slowDown(clock, sites[slow.index], slow);
   const counted = new Tally();
@@ -70,6 +70,16 @@ export function simulate(
   }
   clock.run();
   return counted.outcome(calls);
+}
+
+function timeOf(clock: Clock, endMs: number): Pick<World, 'now' | 'later' | 'every'> {
+  const later = (ms: number, act: () => void) => clock.at(clock.nowMs + ms, act);
+  const every = (ms: number, act: () => void) =>
+    later(ms, () => {
+      act();
+      if (clock.nowMs < endMs) every(ms, act);
+    });
+  return { now: () => clock.nowMs, later, every };
 }
 
 function slowDown(clock: Clock, site: Site | undefined, { fromMs, untilMs, times }: NonNullable<Scene['slow']>): void {

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
 import { gates } from './gates.ts';
-import { OURS, policies } from './policies.ts';
+import { fourGateways, OURS, policies } from './policies.ts';
 import { simulate } from './simulate.ts';
 import { generate, type KindName, kinds } from './trace.ts';
 
-const SECONDS = 400;
+const SECONDS = 900;
 
 function outcomesOf(kind: KindName, seed: number, load = 1) {
   const trace = generate(kind, { seed, load, seconds: SECONDS });
@@ -18,6 +18,15 @@ test.each(Object.keys(kinds).flatMap((kind) => [1, 2, 3].map((seed) => [kind as 
     expect(missed).toEqual([]);
   },
 );
+
+test.each([1, 2, 3])('I25 four gateways that tell each other what runs are nearly as good as one, seed %i', (seed) => {
+  const [one, four, silent] = [policies[OURS], fourGateways.telling, fourGateways.silent];
+  if (one === undefined) throw new Error('we are missing');
+  const trace = generate('long chat', { seed, load: 1, seconds: SECONDS });
+  const [alone, together, apart] = [one, four, silent].map((build) => simulate(trace, build, seed).goodput);
+  expect(together).toBeGreaterThan((alone ?? 1) - 0.06);
+  expect(together).toBeGreaterThan(apart ?? 1);
+});
 
 test('every call of a run ends, and the same seed gives the same run', () => {
   const trace = generate('agent loops', { seed: 7, load: 1.3, seconds: 120 });

@@ -5,7 +5,7 @@
 import { Chance } from './random.ts';
 
 /** Tokens that one block key stands for, as in the router's mirror. */
-export const BLOCK_TOKENS = 128;
+export const BLOCK_TOKENS = 256;
 
 export interface TraceCall {
   readonly atMs: number;

@@ -65,6 +65,26 @@ test('header and body together bind: where nobody is left, nobody is asked and n
   expect(await gateway.agent('GET', '/account')).toMatchObject({ held_nanousd: '0' });
 });
 
+test('the wishes of a key hold for all its calls and all keys below it, which can only narrow them', async () => {
+  const { key } = await gateway.admin('POST', `/accounts/${gateway.accountId}/keys`, {
+    provider: { allow: { countries: ['fr'] }, max_ttft_ms: 5_000 },
+  });
+  const served = async (asKey: string, provider?: object) => {
+    const body = { model: 'tiny', messages, max_tokens: 4, ...(provider === undefined ? {} : { provider }) };
+    const response = await gateway.post('/v1/chat/completions', body, { key: asKey });
+    await response.text();
+    return response.headers.get('x-faregate-worker') ?? response.status;
+  };
+  expect(await served(String(key))).toBe(france);
+  expect(await served(String(key), { allow: { countries: ['NO'] } })).toBe(451);
+  const mint = (provider: object) => gateway.post('/v1/keys', { provider }, { key: String(key) });
+  const child = (await (await mint({ deny: { workers: [france] } })).json()) as { key: string };
+  expect(child).toMatchObject({ provider: { deny: { workers: [france] } } });
+  expect(await served(child.key)).toBe(451);
+  expect((await mint({ sort: 'fast' })).status).toBe(400);
+  expect((await mint({ allow: { countries: Array(300).fill('NO') } })).status).toBe(400);
+});
+
 test('a wish for more speed than there is gets 503 with the time at which to ask again', async () => {
   const { response, text } = await ask({ max_ttft_ms: 0.001 });
   expect(response.status).toBe(503);
