@@ -11,7 +11,8 @@ const classes = {
   small: { prefillPerSecond: 5_000, stepMs: 22, perRunningMs: 0.8, slots: 32, cacheTokens: 1_500_000 },
 } as const satisfies Record<string, Machine>;
 
-const fleet: readonly { rttMs: number; machine: Machine }[] = [
+/** Three continents, seen from one gateway. */
+export const sites: readonly { rttMs: number; machine: Machine }[] = [
   { rttMs: 12, machine: classes.large },
   { rttMs: 12, machine: classes.medium },
   { rttMs: 12, machine: classes.small },
@@ -54,12 +55,12 @@ export function simulate(
   scene: Scene = {},
 ): Outcome {
   const clock = new Clock();
-  const sites: Site[] = fleet.map(({ rttMs, machine }, index) => {
+  const placed: Site[] = sites.map(({ rttMs, machine }, index) => {
     return { index, rttMs, slots: machine.slots, engine: new Engine(machine, clock.at) };
   });
-  const policy = build({ sites, chance: new Chance(seed), ...timeOf(clock, trace.at(-1)?.atMs ?? 0) });
+  const policy = build({ sites: placed, chance: new Chance(seed), ...timeOf(clock, trace.at(-1)?.atMs ?? 0) });
   const { slow, from = 0, until = Number.POSITIVE_INFINITY } = scene;
-  if (slow !== undefined) slowDown(clock, sites[slow.index], slow);
+  if (slow !== undefined) slowDown(clock, placed[slow.index], slow);
   const counted = new Tally();
   const uncounted = new Tally();
   let calls = 0;
