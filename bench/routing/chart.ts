@@ -1,12 +1,13 @@
 /** Share of calls in time over load, one small drawing for each kind of trace, one line for each policy. */
 import type { Line } from './main.ts';
-import { OURS } from './policies.ts';
+import { ASKING, OURS } from './policies.ts';
 
 const WIDE_PX = 300;
 const HIGH_PX = 190;
 const EDGE_PX = 46;
 const COLOURS: Readonly<Record<string, string>> = {
   [OURS]: '#d1332e',
+  [ASKING]: '#e88a86',
   'true state': '#555',
   'two choices': '#2a6ca8',
   'least in flight': '#3f9b5c',
@@ -27,7 +28,7 @@ export function chart(lines: readonly Line[], loads: readonly number[], caption:
     );
   });
   const legend = Object.entries(COLOURS).map(
-    ([name, colour], index) => `<text x="${EDGE_PX + index * 115}" y="40" fill="${colour}">${name}</text>`,
+    ([name, colour], index) => `<text x="${EDGE_PX + index * 104}" y="40" fill="${colour}">${name}</text>`,
   );
   const width = 2 * (WIDE_PX + EDGE_PX) + 40;
   const height = Math.ceil(traces.length / 2) * (HIGH_PX + 60) + 70;

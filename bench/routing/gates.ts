@@ -1,5 +1,5 @@
 /** What the product's router must be better than, and by how much (research on routing, §4.3). */
-import { OURS } from './policies.ts';
+import { ASKING, OURS } from './policies.ts';
 import type { Outcome } from './simulate.ts';
 import type { KindName } from './trace.ts';
 
@@ -13,8 +13,8 @@ export interface Gate {
   readonly isMet: boolean;
 }
 
-/** No routers of others: the one knows what nobody can know, the other is ours with a part left out. */
-const REFERENCES: ReadonlySet<string> = new Set(['true state', 'selfish']);
+/** No routers of others: one knows what nobody can know, two are ours, with a part left out and with callers in a hurry. */
+const REFERENCES: ReadonlySet<string> = new Set(['true state', 'selfish', ASKING]);
 const GOODPUT_TOLERANCE = 0.005;
 
 export function gates(kind: KindName, outcomes: Outcomes): Gate[] {

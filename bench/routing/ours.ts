@@ -9,16 +9,16 @@ import { BLOCK_TOKENS, type TraceCall } from './trace.ts';
 
 /**
  * The product's router on the simulation's clock. `selfish`: without its charge for the answers that a prompt delays. Calls come to any of
- * the `gateways`, which tell each other what they have running, or do not.
+ * the `gateways`, which tell each other what they have running, or do not. `policy` is what every caller asks for.
  */
-export function faregate({ selfish = false, gateways = 1, share = true }): Build {
+export function faregate({ selfish = false, gateways = 1, share = true, policy = anyPolicy }): Build {
   return (world) => {
     const siteOf = new Map(world.sites.map((site) => [recordOf(site).id, site]));
     const fleets = Array.from({ length: gateways }, () => fleetOf(world));
     if (gateways > 1 && share) shareLoad(fleets, world);
     let expected = FIRST_OUTPUT_TOKENS;
     return (call) => {
-      const need = needOf(call, expected);
+      const need = { ...needOf(call, expected), policy };
       const fleet = fleets[Math.floor(world.chance.next() * gateways)];
       if (fleet === undefined) return null;
       const reservation = selfish ? pickSelfish(fleet, need) : pickOurs(fleet, need);

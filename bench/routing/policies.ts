@@ -1,4 +1,5 @@
 /** Ways to choose a worker, behind one interface: what other routers do, and the product's own. */
+import { anyPolicy } from '../../router/policy.ts';
 import type { Engine } from './engine.ts';
 import { faregate } from './ours.ts';
 import type { Chance } from './random.ts';
@@ -199,6 +200,9 @@ const trueState = byLeast((_, { rttMs, engine }, { keys, inputTokens, outputToke
 });
 
 export const OURS = 'faregate';
+/** The same for callers that rather hear at once that there is no room than wait. */
+export const ASKING = 'max_ttft_ms';
+const ASKED_TTFT_MS = 1_800;
 
 export const policies: Readonly<Record<string, Build>> = {
   random: byLeast(() => 0),
@@ -214,6 +218,7 @@ export const policies: Readonly<Record<string, Build>> = {
   'true state': trueState,
   selfish: faregate({ selfish: true }),
   [OURS]: faregate({}),
+  [ASKING]: faregate({ policy: { ...anyPolicy, maxTtftMs: ASKED_TTFT_MS } }),
 };
 
 /** The product behind four doors: no other way to route, but the same with less knowledge. */
