@@ -1,5 +1,5 @@
 /** The router's choices of the latest calls of this gateway, for whoever asks why a call went where it went. */
-import type { Candidate } from '../router/pick.ts';
+import type { Candidate } from '../router/refusal.ts';
 import { remember } from './remember.ts';
 import type { Choices } from './routing-view.ts';
 

@@ -2,8 +2,8 @@
 import type { Hold } from '../payments/holds.ts';
 import { affordableCompletionTokens, type Price } from '../payments/prices.ts';
 import { type Dispatched, dispatch } from '../router/dispatch.ts';
-import type { Candidate, Constraint } from '../router/pick.ts';
 import { prefixOf } from '../router/prefix.ts';
+import type { Candidate, Constraint } from '../router/refusal.ts';
 import { admitCall } from './admission.ts';
 import { Call } from './call.ts';
 import { type ApiError, apiError, errorBody, errorHeaders } from './errors.ts';

@@ -9,6 +9,8 @@ export const limits = {
   headMs: 10_000,
   bodyMs: 30_000,
   connectMs: 2_000,
+  /** Longest wait in the gateway for room at a worker. */
+  queueMs: 5_000,
   firstContentMs: 60_000,
   idleMs: 30_000,
   totalMs: 600_000,

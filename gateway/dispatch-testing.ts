@@ -82,7 +82,7 @@ export function routerOf(urls: readonly string[], more: Partial<WorkerRecord> = 
   return { fleet, outbound, retries: new RetryBudget(), log: { warn: () => {} } };
 }
 
-export const limits = { connectMs: 1000, firstContentMs: 5000, idleMs: 5000, attempts: 3 };
+export const limits = { connectMs: 1000, queueMs: 1000, firstContentMs: 5000, idleMs: 5000, attempts: 3 };
 export const need: Need = {
   model: 'tiny',
   tokensMax: 10,

@@ -136,6 +136,28 @@ test('when all that might were asked, the answer says what they had in common', 
   }
 });
 
+test('when all workers are full a call waits for room and gets it; where none is in sight it is refused at once', async () => {
+  let letGo: () => void = () => {};
+  const until = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  const { url } = await engine(async (response, request) => {
+    await until;
+    good(response, request);
+  });
+  const router = routerOf([url], { slots: 1 });
+  const running = Array.from({ length: 8 }, () => send(router));
+  await expect.poll(() => inFlight(router)).toEqual([8]);
+  const tight = { ...limits, queueMs: 50 };
+  expect(await send(router, { limits: tight })).toMatchObject({ code: 'overloaded', retryAfterMs: expect.any(Number) });
+  const waiting = send(router, { limits: { ...limits, queueMs: 5_000 } });
+  await expect.poll(() => router.fleet.room.waiting('tiny')).toBe(1);
+  letGo();
+  for (const one of [...running, waiting]) await readAll(await one);
+  expect(inFlight(router)).toEqual([0]);
+  expect(router.fleet.room.waiting('tiny')).toBe(0);
+});
+
 test('where nobody is eligible nobody is tried, and the constraint is named', async () => {
   const { url, seen } = await engine(good);
   const answer = await send(routerOf([url]), {

@@ -1,6 +1,6 @@
 /** Why a call went where it went: what the router saw of every worker at each of its choices. */
 import { z } from 'zod';
-import { type Candidate, constraints } from '../router/pick.ts';
+import { type Candidate, constraints } from '../router/refusal.ts';
 
 const candidateSchema = z.strictObject({
   worker: z.string(),

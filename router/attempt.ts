@@ -263,6 +263,7 @@ export class Attempt implements OutboundSink {
     this.#deadline.clear();
     this.#forgetSignal();
     this.#reservation.release(this.#fleet.now());
+    this.#fleet.room.freed(this.#request.model);
     return true;
   }
 

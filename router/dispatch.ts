@@ -3,7 +3,8 @@ import { Attempt, type AttemptEnd, type AttemptLimits, type AttemptTimes } from 
 import type { FaultReason } from './fault.ts';
 import type { Fleet } from './fleet.ts';
 import type { Outbound } from './outbound.ts';
-import { type Candidate, type Choice, type Need, pick, type Refusal } from './pick.ts';
+import { type Choice, type Need, pick } from './pick.ts';
+import type { Candidate, Refusal } from './refusal.ts';
 import type { RetryBudget } from './retry-budget.ts';
 import type { WorkerRecord } from './worker.ts';
 
@@ -23,7 +24,7 @@ export interface DispatchRequest {
   readonly callId: string;
   /** The caller left, or the total time is over; its reason tells which. */
   readonly signal: AbortSignal;
-  readonly limits: AttemptLimits & { readonly attempts: number };
+  readonly limits: AttemptLimits & { readonly attempts: number; readonly queueMs: number };
   /** Told before each attempt, and when nobody can serve, what was seen of each worker. */
   readonly onChoice?: (candidates: readonly Candidate[]) => void;
 }
@@ -82,10 +83,13 @@ const PATIENCE_MIN_MS = 2_000;
 export async function dispatch(router: Router, request: DispatchRequest): Promise<Dispatched> {
   const failed: FailedAttempt[] = [];
   const exclude = new Set(request.need.exclude);
+  const untilMs = router.fleet.now() + Math.min(request.limits.queueMs, request.need.policy.maxTtftMs ?? Infinity);
   while (!request.signal.aborted) {
     if (failed.length >= request.limits.attempts) return exhausted(failed);
     if (failed.length > 0 && !router.retries.take(request.need.model, router.fleet.now())) return exhausted(failed);
     const choice = pick(router.fleet, { ...request.need, exclude, tried: failed });
+    if (choice.kind === 'refusal' && (await roomAppears(router, request, choice, untilMs))) continue;
+    if (request.signal.aborted) break;
     request.onChoice?.(choice.candidates);
     if (choice.kind === 'refusal') return failed.length > 0 ? exhausted(failed) : refused(choice);
     const { reservation } = choice;
@@ -118,6 +122,17 @@ function describe({ reservation }: Choice, attempt: Attempt, failed: readonly Fa
     earlier: [...failed],
     answered: (tokens, cachedTokens) => attempt.answered(tokens, cachedTokens),
   };
+}
+
+/** Waits for room where all workers are full; not where it is predicted to appear too late. */
+async function roomAppears(
+  { fleet }: Router,
+  { need, signal }: DispatchRequest,
+  { constraint, retryAfterMs }: Refusal,
+  untilMs: number,
+): Promise<boolean> {
+  if (constraint !== 'load' || retryAfterMs === null || fleet.now() + retryAfterMs > untilMs) return false;
+  return fleet.room.wait(need.model, untilMs, signal);
 }
 
 /** The last worker that can be asked has all the time there is, and so has one whose speed is not known yet. */

@@ -1,6 +1,7 @@
 /** Every worker that this gateway knows, by id and by model. */
 import { CandidatePool } from './candidate-pool.ts';
 import { explain, type Fault } from './fault.ts';
+import { WaitingRoom } from './waiting-room.ts';
 import { Worker, type WorkerRecord, type WorkerState } from './worker.ts';
 
 /** What a fleet needs from outside; `now` is a monotonic clock in milliseconds, `random` uniform in [0, 1). */
@@ -23,6 +24,7 @@ export class Fleet {
   readonly now: () => number;
   readonly random: () => number;
   readonly candidates: CandidatePool;
+  readonly room: WaitingRoom;
   readonly #onState: (worker: Worker, state: WorkerState) => void;
   readonly #workers = new Map<string, Worker>();
   readonly #pools = new Map<string, Worker[]>();
@@ -31,6 +33,7 @@ export class Fleet {
     this.now = options.now;
     this.random = options.random;
     this.candidates = new CandidatePool(options.random);
+    this.room = new WaitingRoom(options.now);
     this.#onState = options.onState ?? (() => {});
   }
 

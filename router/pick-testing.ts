@@ -1,7 +1,8 @@
 /** Fleets on a clock and dice of a test's own, and calls that ask for nothing special. */
 import { Fleet } from './fleet.ts';
-import { type Need, pick, type Refusal } from './pick.ts';
+import { type Need, pick } from './pick.ts';
 import { anyPolicy, type Policy, type Rule } from './policy.ts';
+import type { Refusal } from './refusal.ts';
 import type { Reservation, Worker, WorkerRecord } from './worker.ts';
 
 export function record(id: string, more: Partial<WorkerRecord> = {}): WorkerRecord {

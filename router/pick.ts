@@ -6,6 +6,7 @@ import type { Fleet } from './fleet.ts';
 import { anyPolicy, type Policy, permits, type Sort } from './policy.ts';
 import { neutralSpeed, type Prediction, type Speed, type Work } from './predict.ts';
 import type { Prefix } from './prefix.ts';
+import { type Candidate, type Constraint, type Refusal, refusal } from './refusal.ts';
 import type { ModelKind, Reservation, Worker, WorkerRecord } from './worker.ts';
 
 /** What a call asks of a worker. */
@@ -30,52 +31,10 @@ export interface Need {
   readonly tried?: readonly { readonly worker: string; readonly operator: string }[];
 }
 
-/** Why a worker does not serve a call, in the order in which it is asked. */
-export const constraints = [
-  'model',
-  'context',
-  'endpoint',
-  'operator',
-  'worker',
-  'country',
-  'state',
-  'tried',
-  'ejected',
-  'load',
-  'max_ttft_ms',
-  'deadline_ms',
-] as const;
-
-export type Constraint = (typeof constraints)[number];
-
-/** A worker as the choice saw it. */
-export interface Candidate {
-  readonly worker: Worker;
-  /** Null: it could have served. */
-  readonly refused: Constraint | null;
-  /** Null where it was refused before anything was predicted. */
-  readonly prediction: Prediction | null;
-  /** Of the prompt, what it is expected to know already. */
-  readonly cachedTokens: number;
-  /** Least wins: milliseconds, weighed as the call's policy has it. */
-  readonly score: number;
-}
-
 /** A worker was chosen, and its places are taken. */
 export interface Choice {
   readonly kind: 'choice';
   readonly reservation: Reservation;
-  readonly candidates: readonly Candidate[];
-}
-
-/** Why nobody serves the call. */
-export interface Refusal {
-  readonly kind: 'refusal';
-  readonly code: 'no_worker' | 'overloaded' | 'region_unavailable';
-  /** The constraint that left nobody. */
-  readonly constraint: Constraint;
-  /** When to ask again, where that is known. */
-  readonly retryAfterMs: number | null;
   readonly candidates: readonly Candidate[];
 }
 
@@ -86,10 +45,6 @@ const EJECTED_SHARE_MAX = 0.5;
 /** Scores this near to the best are as good as it. */
 const TIE_SHARE = 0.02;
 const TIE_MS = 5;
-/** When a full pool is told to be asked again, for want of a better prediction. */
-const OVERLOADED_RETRY_MS = 1000;
-/** Told times differ by so much, or all who were refused would come back at once. */
-const RETRY_JITTER = 0.2;
 /** Of the damage that a prompt does to the answers being written beside it, the share that its call is charged. */
 const INTERFERENCE = 0.2;
 
@@ -107,7 +62,7 @@ export function pick(fleet: Fleet, need: Need): Choice | Refusal {
   const candidates = look(fleet, need);
   const able = candidates.filter(({ refused }) => refused === null);
   const chosen = best(preferred(able, need.tried ?? []), fleet.random);
-  if (chosen === null || chosen.prediction === null) return refusal(candidates, need, nowMs, fleet.random);
+  if (chosen === null || chosen.prediction === null) return refusal(candidates, need, nowMs, fleet);
   const { worker, prediction, cachedTokens } = chosen;
   const { model, prefix, showsContent } = need;
   const call = { model, work: workOf(need, cachedTokens), prediction, cachedTokens, prefix, showsContent };
@@ -236,51 +191,4 @@ function best(able: readonly Candidate[], random: () => number): Candidate | nul
     if (random() * equals < 1) chosen = candidate;
   }
   return chosen;
-}
-
-/** The constraint asked last of all that refused somebody is the one that left nobody. */
-function refusal(candidates: readonly Candidate[], need: Need, nowMs: number, random: () => number): Refusal {
-  let last = 0;
-  for (const { refused } of candidates) if (refused !== null) last = Math.max(last, constraints.indexOf(refused));
-  const constraint = constraints[last] ?? 'model';
-  const waits = candidates
-    .filter(({ refused }) => refused === constraint)
-    .map((one) => waitMs(one, constraint, need, nowMs));
-  const known = waits.filter((ms) => ms !== null);
-  const leastMs = known.length === 0 ? null : Math.min(...known);
-  const retryAfterMs = leastMs === null ? null : Math.ceil(leastMs * (1 + RETRY_JITTER * random()));
-  return { kind: 'refusal', code: codes[constraint], constraint, retryAfterMs, candidates };
-}
-
-const codes: Readonly<Record<Constraint, Refusal['code']>> = {
-  model: 'no_worker',
-  context: 'no_worker',
-  endpoint: 'no_worker',
-  operator: 'no_worker',
-  worker: 'no_worker',
-  country: 'region_unavailable',
-  state: 'no_worker',
-  tried: 'no_worker',
-  ejected: 'no_worker',
-  load: 'overloaded',
-  max_ttft_ms: 'overloaded',
-  deadline_ms: 'overloaded',
-};
-
-/** How long until this worker may be asked again; null where nobody knows. */
-function waitMs({ worker, prediction }: Candidate, constraint: Constraint, need: Need, nowMs: number): number | null {
-  switch (constraint) {
-    case 'ejected':
-      return Math.max(1, (worker.breaker.openUntilMs ?? 0) - nowMs);
-    case 'load': {
-      const restMs = worker.saturatedUntilMs - nowMs;
-      return restMs > 0 ? restMs : (worker.times.of(need.model).slotFreeMs(worker.record.slots) ?? OVERLOADED_RETRY_MS);
-    }
-    case 'max_ttft_ms':
-      return prediction === null ? null : Math.max(1, prediction.ttftMs - (need.policy.maxTtftMs ?? 0));
-    case 'deadline_ms':
-      return prediction === null ? null : Math.max(1, prediction.totalMs - (need.policy.deadlineMs ?? 0));
-    default:
-      return null;
-  }
 }

@@ -41,7 +41,7 @@ const WARM_MS = 8_000;
 const RATIO_MAX = 0.8;
 /** One token each, whatever the tokenizer. */
 const WORD = ' the';
-const LIMITS = { connectMs: 2_000, firstContentMs: 600_000, idleMs: 60_000, attempts: 3 };
+const LIMITS = { connectMs: 2_000, queueMs: 0, firstContentMs: 600_000, idleMs: 60_000, attempts: 3 };
 const chance = new Chance(SEED);
 
 if (values.help) process.stdout.write(HELP);
