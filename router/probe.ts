@@ -120,6 +120,8 @@ class Prober {
 
   /** Asks every model of the worker. A worker that did not serve begins to when all answer well. */
   async #check(worker: Worker, watch: Watch): Promise<void> {
+    // First the way there: else it would be taken for time of the engine, and a worker that is far away for a near one.
+    if (worker.times.rttMs === null) await this.#measure(worker, watch);
     let good = true;
     for (const { id } of worker.record.models) good &&= await this.#ask(worker, watch, id);
     if (this.#control.signal.aborted) return;
