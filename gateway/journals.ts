@@ -27,6 +27,7 @@ export async function settleJournals(
   for (const name of await readdir(dataDir)) {
     if (!/^journal(-\d+)?$/.test(name) || used.has(name)) continue;
     const left = await openInstance({ ...options, directory: lockDirectory(join(dataDir, name)) });
+    await left.earlierSettled;
     await left.close();
     settled.push(left.id);
   }

@@ -180,6 +180,7 @@ test('after a crash a budget has spent what was charged, and all that was leased
   await node.kill();
   expect((await state(sql, id)).leased).toBeGreaterThanOrEqual(100n);
   await node.start();
+  await node.instance?.earlierSettled;
   expect(await state(sql, id)).toEqual({ spent: 40n, leased: 0n, overrun: 0n });
   await node.stop();
 });
@@ -205,6 +206,7 @@ test('a call that is found after its lease was returned is charged all the same,
   await meanwhile.capture(closing(90));
   await other.close();
   await node.start();
+  await node.instance?.earlierSettled;
   expect(await state(sql, id)).toEqual({ spent: 150n, leased: 0n, overrun: 50n });
   await node.stop();
 });

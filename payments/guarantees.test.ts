@@ -29,6 +29,7 @@ test('the next life charges what the lease of the last one covers before it retu
   await hold.capture(closing(40));
   await node.kill();
   await node.start();
+  await node.instance?.earlierSettled;
   expect(await exceptions(database.sql)).toBe(0);
   const [call] = await database.sql`select charged_nanousd as charged from call where id = ${hold.callId}`;
   expect(call?.charged).toBe(40n);

@@ -90,6 +90,43 @@ test('on a journal with records of a newer release nothing starts, is settled or
   expect(await balances(database.sql, accountId)).toEqual({ prepaid: 9_960n, escrow: 0n });
 });
 
+test('an instance opens before what its last life left is settled; whoever lacks that money waits for it, and nothing is lost', async () => {
+  await using database = await testDatabase();
+  await using directory = await testDirectory();
+  const accountId = await fundedAgent(database.sql, 1_000n);
+  const node = new LedgerNode({ sql: database.sql, home: directory.path, now: () => 0, holdExpiryMs: 1_000 });
+  await node.start();
+  if (node.instance === null) throw new Error('it did not start');
+  const hold = await held(node.instance, accountId, 600n);
+  node.partition();
+  await hold.capture(closing(40));
+  await node.kill();
+
+  const other = connect(database.url, { max: 1 });
+  const unlock = Promise.withResolvers<void>();
+  const locked = Promise.withResolvers<void>();
+  const locking = other.sql.begin(async (tx) => {
+    await tx`lock table call in access exclusive mode`;
+    locked.resolve();
+    await unlock.promise;
+  });
+  await locked.promise;
+  await node.start();
+  const { instance } = node;
+  if (instance === null) throw new Error('it did not start');
+  await (await held(instance, accountId, 100n)).void();
+  const large = instance.holds.hold(request(accountId, 900n));
+  expect(await Promise.race([large, pause(200)])).toBe('nothing yet');
+  expect(await readdir(join(directory.path, 'life-1'))).toContain('00000001.log');
+  unlock.resolve();
+  await locking;
+  expect(await large).toMatchObject({ amount: 900n });
+  expect(await readdir(join(directory.path, 'life-1'))).toContain('00000001.settled');
+  await node.stop();
+  await other.close();
+  expect(await balances(database.sql, accountId)).toEqual({ prepaid: 960n, escrow: 0n });
+});
+
 test('while too many calls wait for the database no others are admitted, and none is lost', async () => {
   await using database = await testDatabase();
   await using directory = await testDirectory();
@@ -223,4 +260,9 @@ test('what is open when the instance closes is charged at its last progress, and
 async function outcomes(sql: Sql): Promise<Record<string, string>> {
   const rows = await sql<{ id: string; outcome: string }[]>`select id, outcome from call`;
   return Object.fromEntries(rows.map(({ id, outcome }) => [id, outcome]));
+}
+
+async function pause(ms: number): Promise<string> {
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  return 'nothing yet';
 }

@@ -1,12 +1,12 @@
 /**
- * One life of one gateway in the ledger: it takes its directory, begins a new epoch, settles what an earlier life left in
- * the journal, returns the money that life did not spend, and only then holds money for calls.
+ * One life of one gateway in the ledger: it takes its directory, begins a new epoch and holds money for calls. Meanwhile it settles
+ * what an earlier life left in the journal, and then returns the money that life did not spend.
  */
 import type { Sql } from '../db/connect.ts';
 import type { InstanceDirectory } from './directory.ts';
+import { readEarlierLives, settleEarlierLives } from './earlier-lives.ts';
 import { type Acknowledgement, Holds } from './holds.ts';
-import { callsToSettle, type Journal } from './journal.ts';
-import { FileJournal, readJournal, setDamagedAside } from './journal-files.ts';
+import { FileJournal } from './journal-files.ts';
 import { type Holder, returnLeases } from './lease-statements.ts';
 import { Leases } from './leases.ts';
 import { newId } from './ledger.ts';
@@ -40,6 +40,8 @@ export interface LedgerInstance {
   readonly epoch: number;
   readonly holds: Holds;
   readonly settler: Settler;
+  /** Resolves when what earlier lives left is settled and what they did not spend is returned, or when this life is closed. */
+  readonly earlierSettled: Promise<void>;
   /** False when no more calls can be charged safely; the gateway is then not ready. */
   healthy(): boolean;
   /** Resolves what is open, settles all, returns the leases. What the database does not take in time stays in the journal. */
@@ -80,7 +82,7 @@ async function begin(
   const { sql, ack, now, log } = options;
   const report = (error: unknown): void =>
     log.error({ err: error }, 'the ledger met an error that waiting does not mend');
-  let journal: Journal | null = null;
+  let journal: FileJournal | null = null;
   const settler = new Settler({
     sql,
     report,
@@ -89,12 +91,16 @@ async function begin(
     },
   });
   const holder = await nextEpoch(sql, directory?.id ?? newId('inst'));
+  const life = new AbortController();
+  let earlierSettled = Promise.resolve();
   if (directory !== null) {
-    await settleEarlierLife(directory, settler, log);
-    await returnLeases(sql, holder.instanceId, holder.epoch);
-    journal = new FileJournal(directory.path, { level: ack === 'disk' ? 'disk' : 'page' });
+    const left = readEarlierLives(directory.path);
+    if (left.damage.length > 0) log.error({ directory: left.path, damage: left.damage }, 'the journal is damaged');
+    journal = new FileJournal(left.path, { level: ack === 'disk' ? 'disk' : 'page' });
+    const { signal } = life;
+    earlierSettled = settleEarlierLives(left, { sql, holder, settler, journal, report, signal }).catch(report);
   }
-  const leases = new Leases({ sql, holder, now, report });
+  const leases = new Leases({ sql, holder, now, report, earlierSettled });
   const expiryMs = options.holdExpiryMs ?? HOLD_EXPIRY_MS;
   const unsettledMax = options.unsettledMax ?? UNSETTLED_MAX;
   const unwatch = options.lasting === false ? null : await leases.watch();
@@ -106,9 +112,11 @@ async function begin(
     epoch: holder.epoch,
     holds,
     settler,
+    earlierSettled,
     healthy: () => holds.accepting && settler.failure === null && (lock?.held ?? true),
     close: async () => {
       clearInterval(expiry);
+      life.abort();
       holds.close();
       await unwatch?.().catch(report);
       await settleAndReturn(sql, holder, settler).catch((error) =>
@@ -132,14 +140,6 @@ async function nextEpoch(sql: Sql, instanceId: string): Promise<Holder> {
   );
   if (row === undefined) throw new Error('the instance was not stored');
   return { instanceId, epoch: row.epoch };
-}
-
-async function settleEarlierLife(directory: InstanceDirectory, settler: Settler, log: InstanceLog): Promise<void> {
-  const { records, damage } = readJournal(directory.path);
-  if (damage.length > 0) log.error({ directory: directory.path, damage }, 'the journal is damaged');
-  for (const text of callsToSettle(records)) void settler.add({ text, segment: null });
-  await settler.drain();
-  setDamagedAside(directory.path, damage);
 }
 
 /** What the database does not take in time is in the journal, or in leases that the next life returns. */

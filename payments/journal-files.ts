@@ -46,14 +46,17 @@ export class FileJournal implements Journal {
   /** How many calls are not settled yet, by the segment that they began in. */
   readonly #unsettled = new Map<number, number>();
   failure: Error | null = null;
+  /** Segments before this one are kept, whatever is known of their calls. */
+  #retiredFrom: number;
 
-  /** Opens the next segment and retires those before it, which must be settled. */
+  /** Opens the next segment. Those before it stay until `retireEarlier`. */
   constructor(directory: string, options: { level: JournalLevel; segmentBytesMax?: number }) {
     this.#directory = directory;
     this.#level = options.level;
     this.#segmentBytesMax = options.segmentBytesMax ?? SEGMENT_BYTES_MAX;
     mkdirSync(directory, { recursive: true });
     this.#number = segmentsIn(directory).reduce((last, { number }) => (number > last ? number : last), 0) + 1;
+    this.#retiredFrom = this.#number;
     this.#file = this.#create();
     this.#retire();
   }
@@ -75,6 +78,12 @@ export class FileJournal implements Journal {
   flushed(): Promise<boolean> {
     if (this.failure !== null) return Promise.resolve(false);
     return (this.#turn ?? this.#written.at(-1))?.promise ?? Promise.resolve(true);
+  }
+
+  /** Tells that all calls of the segments before the first of its own are settled. */
+  retireEarlier(): void {
+    this.#retiredFrom = 0;
+    this.#retire();
   }
 
   settled(segment: number): void {
@@ -165,7 +174,7 @@ export class FileJournal implements Journal {
     for (const number of this.#unsettled.keys()) if (number < oldest) oldest = number;
     for (const { number, state } of segmentsIn(this.#directory)) {
       const path = join(this.#directory, segmentName(number, state));
-      if (state === 'log' && number < oldest) {
+      if (state === 'log' && number < oldest && number >= this.#retiredFrom) {
         renameSync(path, join(this.#directory, segmentName(number, 'settled')));
       } else if (state === 'settled' && Date.now() - statSync(path).mtimeMs > KEPT_MS) rmSync(path);
     }

@@ -123,19 +123,25 @@ test('a segment is retired when all calls that began up to it are settled, and r
   await journal.close();
 });
 
-test('each start writes to a segment of its own', async () => {
+test('each start writes to a segment of its own, and keeps those before it until it is told that they are settled', async () => {
   await using directory = await testDirectory();
   await writtenSegment(directory.path);
-  await writtenSegment(directory.path);
-  expect(await readdir(directory.path)).toEqual(['00000001.settled', '00000002.log']);
+  const journal = new FileJournal(directory.path, { level: 'page', segmentBytesMax: 1 });
+  journal.append('close', call('d'));
+  expect(await journal.flushed()).toBe(true);
+  expect(await readdir(directory.path)).toEqual(['00000001.log', '00000002.settled', '00000003.log']);
+  journal.retireEarlier();
+  await journal.close();
+  expect(await readdir(directory.path)).toEqual(['00000001.settled', '00000002.settled', '00000003.log']);
 });
 
 test('a line is read as it was written, or not at all', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), fc.constantFrom('open' as const, 'close' as const), (text, kind) => {
-      const line = encodeLine(kind, JSON.stringify({ id: text }));
+      const record = JSON.stringify({ id: 'a', text });
+      const line = encodeLine(kind, record);
       expect(line).not.toContain('\n');
-      expect(decodeLine(line)).toEqual({ kind, callId: text, call: JSON.stringify({ id: text }) });
+      expect(decodeLine(line)).toEqual({ kind, callId: 'a', call: record });
       expect(decodeLine(line.slice(0, -1))).toBeNull();
       expect(decodeLine(` ${line}`)).toBeNull();
     }),

@@ -10,7 +10,7 @@ export type JournalLevel = 'page' | 'disk';
 export interface Journal {
   /** Counts a call whose records begin now; answers the segment that they begin in. */
   begin(): number;
-  /** Buffers a record (text by record.ts) for the write that ends this turn of the event loop. */
+  /** Buffers a record (text by record.ts, its id first) for the write that ends this turn of the event loop. */
   append(kind: RecordKind, call: string): void;
   /** True once all that was appended is as safe as the level promises; false when it never will be. */
   flushed(): Promise<boolean>;
@@ -32,6 +32,8 @@ export interface JournalRecord {
 /** The form of a record. Whoever changes it raises this and keeps reading all forms before it: see `decodeLine`. */
 const VERSION = 1;
 const PREFIX = /^\{"v":(\d{1,9}),"kind":"(open|progress|close)","call":/;
+/** The id is the first member of a call's text: a start over a long journal has no time to parse the others. */
+const CALL_ID = /^\{"id":"([^"\\]+)"/;
 const CRC_DIGITS = 8;
 
 /** A sound record in the form of a newer release: to start without it would give its charge away. */
@@ -53,11 +55,12 @@ export function encodeLine(kind: RecordKind, call: string): string {
 export function decodeLine(line: string): JournalRecord | null {
   const json = line.slice(CRC_DIGITS + 1);
   if (line !== `${crc32(json).toString(16).padStart(CRC_DIGITS, '0')} ${json}`) return null;
-  const [, version = '', kind] = PREFIX.exec(json) ?? [];
+  const [prefix = '', version = '', kind] = PREFIX.exec(json) ?? [];
   if (parseInt(version, 10) > VERSION) throw new NewerRecord(version);
   if (kind !== 'open' && kind !== 'progress' && kind !== 'close') return null;
-  const { call } = JSON.parse(json) as { call: { id: string } };
-  return { kind, callId: call.id, call: JSON.stringify(call) };
+  const call = json.slice(prefix.length, -1);
+  const [, callId] = CALL_ID.exec(call) ?? [];
+  return callId === undefined ? null : { kind, callId, call };
 }
 
 /**

@@ -10,7 +10,7 @@ import * as statements from './lease-statements.ts';
 import type { Nanousd } from './money.ts';
 import type { Payer, Purse } from './purse.ts';
 import { Purses } from './purses.ts';
-import { isTransient, repeat } from './retry.ts';
+import { isTransient, repeat, withDeadline } from './retry.ts';
 
 export type Refusal =
   /** `budget`: the key whose budget binds, where it is not the balance. */
@@ -24,6 +24,8 @@ export interface LeasesOptions {
   readonly holder: statements.Holder;
   /** Monotonic milliseconds. */
   readonly now: () => number;
+  /** When what earlier lives of this instance had leased is back. */
+  readonly earlierSettled: Promise<void>;
   /** Hears of errors that are no mere absence of the database. */
   readonly report: (error: unknown) => void;
 }
@@ -210,7 +212,8 @@ export class Leases {
 
   /** Asks the holders of other leases, here and elsewhere, for what they do not use, and waits until they have answered. */
   async #recall(purse: AgentPurse): Promise<void> {
-    const { sql, now } = this.#options;
+    const { sql, now, earlierSettled } = this.#options;
+    await withDeadline(earlierSettled, STATEMENT_LIMIT_MS);
     const { least } = purse.nextGrant(now());
     const asked = await repeat(() => statements.recall(sql, purse, least), STATEMENT_LIMIT_MS);
     for (let pauseMs = RECALL_POLL_MS; asked.length > 0 && pauseMs <= RECALL_PAUSE_MAX_MS; pauseMs *= 2) {

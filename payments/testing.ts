@@ -66,7 +66,7 @@ export interface TestInstance extends LedgerInstance {
   readonly reports: { fields: object; message: string }[];
 }
 
-/** An instance that keeps what it logs. */
+/** An instance that keeps what it logs, and that has taken over what earlier lives left. */
 export async function testInstance(
   sql: Sql,
   dataDir: string | null,
@@ -82,6 +82,7 @@ export async function testInstance(
     log: { warn: note, error: note },
     ...changes,
   });
+  await instance.earlierSettled;
   return { ...instance, reports };
 }
 

@@ -52,7 +52,7 @@ export function databaseCrashes(ms: number): Chaos {
 export function databaseFreeze(ms: number): Chaos {
   return async ({ cluster }) => {
     await sleep(WARM_MS);
-    await cluster.freeze(ms);
+    await cluster.whileFrozen(() => sleep(ms));
     await sleep(WARM_MS);
   };
 }

@@ -3,8 +3,8 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../../db/connect.ts';
 import { type LedgerInstance, openInstance } from '../../payments/instance.ts';
 import { balances, createAgent, deposit } from '../../payments/ledger.ts';
-import type { Closing } from '../../payments/record.ts';
 import { pickOne, type Random, randomInteger } from '../../workers/simulator/random.ts';
+import { CALL_NANOUSD, CLOSING } from './plain-call.ts';
 
 export interface Exactness {
   readonly rounds: number;
@@ -18,28 +18,7 @@ export interface Exactness {
   readonly errors: readonly string[];
 }
 
-const CALL_NANOUSD = 1_000n;
 const CALLERS = [64, 128, 256, 1_000] as const;
-const PRICE = { version: 1, model: 'exact', input: 0n, cachedInput: 0n, output: CALL_NANOUSD * 1_000_000n, perMs: 0n };
-const CLOSING: Closing = {
-  outcome: 'complete',
-  endpoint: 'chat',
-  model: PRICE.model,
-  streamed: false,
-  price: PRICE,
-  workerId: null,
-  operatorId: null,
-  operatorSharePpm: 0,
-  region: null,
-  attempts: 1,
-  promptTokens: 1,
-  cachedTokens: 0,
-  completionTokens: 1,
-  queueMs: 0,
-  ttftMs: 0,
-  billedMs: 0,
-  totalMs: 0,
-};
 
 export async function exactness(sql: Sql, random: Random, rounds: number): Promise<Exactness> {
   const errors: string[] = [];

@@ -24,9 +24,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'no replay of the journal',
-    file: 'payments/instance.ts',
-    find: 'for (const text of callsToSettle(records))',
-    replace: 'for (const text of callsToSettle([]))',
+    file: 'payments/earlier-lives.ts',
+    find: 'calls: callsToSettle(records)',
+    replace: 'calls: callsToSettle([])',
     killer: {
       file: 'payments/guarantees.test.ts',
       title:
@@ -55,9 +55,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'leases are returned before their calls are settled',
-    file: 'payments/instance.ts',
-    find: 'await settleEarlierLife(',
-    replace: 'await returnLeases(sql, holder.instanceId, holder.epoch);\n    await settleEarlierLife(',
+    file: 'payments/earlier-lives.ts',
+    find: 'for (const text of calls)',
+    replace: 'await returnLeases(sql, holder.instanceId, holder.epoch);\n  for (const text of calls)',
     killer: {
       file: 'payments/guarantees.test.ts',
       title:

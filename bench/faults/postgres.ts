@@ -14,8 +14,8 @@ export interface Cluster {
   terminateAll(): Promise<void>;
   /** Kills one server process with -9: Postgres then drops all sessions and recovers from its log. */
   crash(): Promise<void>;
-  /** Stops all its processes where they are. */
-  freeze(ms: number): Promise<void>;
+  /** Stops all its processes where they are until the work is done; resolves when it answers again. */
+  whileFrozen(work: () => Promise<void>): Promise<void>;
   /** Resolves when it answers. */
   up(): Promise<void>;
   close(): Promise<void>;
@@ -44,11 +44,14 @@ export async function startCluster(home: string): Promise<Cluster> {
       const [own] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid`;
       if (own !== undefined) process.kill(own.pid, 'SIGKILL');
     },
-    freeze: async (ms) => {
+    whileFrozen: async (work) => {
       const frozen = [postmaster, ...(await childrenOf(postmaster))];
       for (const pid of frozen) signal(pid, 'SIGSTOP');
-      await sleep(ms);
-      for (const pid of frozen) signal(pid, 'SIGCONT');
+      try {
+        await work();
+      } finally {
+        for (const pid of frozen) signal(pid, 'SIGCONT');
+      }
       await up();
     },
     up,

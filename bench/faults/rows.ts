@@ -5,6 +5,7 @@ import { attack, type Chaos, type Outcome } from './attack.ts';
 import { badNetwork, databaseCrashes, databaseFreeze, databaseFull, journalDisk, kills } from './attacks.ts';
 import { exactness } from './exact.ts';
 import { killMutants } from './mutation.ts';
+import { replayRow } from './replay.ts';
 import { openSite, type Site } from './site.ts';
 import type { Row } from './table.ts';
 import { tested, testedRow } from './tested.ts';
@@ -66,7 +67,11 @@ async function attackSite(site: Site, { random, nightly, only, progress }: Run):
       rows.push(diskRow(code, outcome, unreadyMs));
     }
   }
-  // Last: its calls are no gateway's, so that the audits must not meet them.
+  // Last: their calls are no gateway's, so that the audits must not meet them.
+  if (wanted('R1')) {
+    progress('R1  start over a long journal …');
+    rows.push(await replayRow(site));
+  }
   if (wanted('R7')) {
     progress('R7  money for exactly N calls …');
     const { rounds, calls, falseAccepts, falseRejects, leftOver, errors } = await exactness(
