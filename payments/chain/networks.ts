@@ -1,0 +1,45 @@
+/** The networks that money comes and goes by: each with its USDC as stock clients know it. */
+import type { Address, Chain } from 'viem';
+
+export interface Network {
+  /** By CAIP-2. */
+  readonly id: `eip155:${number}`;
+  readonly chain: Chain;
+  /** `name` and `version` are those of its EIP-712 domain: they differ between networks. */
+  readonly usdc: { readonly address: Address; readonly name: string; readonly version: string };
+}
+
+/** At the same address on every network. */
+export const MULTICALL3: Address = '0xcA11bde05977b3631167028862bE2a173976CA11';
+
+const ETHER = { name: 'Ether', symbol: 'ETH', decimals: 18 };
+const contracts = { multicall3: { address: MULTICALL3 } };
+
+/** By the name that a host's configuration gives them. */
+export const NETWORKS = {
+  base: {
+    id: 'eip155:8453',
+    chain: {
+      id: 8453,
+      name: 'Base',
+      nativeCurrency: ETHER,
+      blockTime: 2_000,
+      contracts,
+      rpcUrls: { default: { http: ['https://mainnet.base.org'] } },
+    },
+    usdc: { address: '0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913', name: 'USD Coin', version: '2' },
+  },
+  'base-sepolia': {
+    id: 'eip155:84532',
+    chain: {
+      id: 84532,
+      name: 'Base Sepolia',
+      testnet: true,
+      nativeCurrency: ETHER,
+      blockTime: 2_000,
+      contracts,
+      rpcUrls: { default: { http: ['https://sepolia.base.org'] } },
+    },
+    usdc: { address: '0x036CbD53842c5426634e7929541eC2318f3dCF7e', name: 'USDC', version: '2' },
+  },
+} as const satisfies Record<string, Network>;
