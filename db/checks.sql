@@ -102,3 +102,16 @@ from (
 where not exists (select from archived_month m where date_trunc('minute', m.settled_until) >= coalesce(c.minute, u.minute))
   and (u.calls, u.prompt_tokens, u.cached_tokens, u.completion_tokens, u.billed_ms, u.charged_nanousd)
   is distinct from (c.calls, c.prompt, c.cached, c.completion, c.ms, c.charged);
+
+-- check: every settled payment is one deposit of its amount, and no other payment is
+select coalesce(p.id, d.ref) as subject, coalesce(p.nanousd, 0) || ' is not ' || coalesce(d.amount, 0) as detail
+from (select * from payment where state = 'settled') p
+full join (
+  select t.ref, e.amount, e.account_id from txn t join entry e on e.txn_id = t.id join account a on a.id = e.account_id and a.kind = 'prepaid'
+  where t.kind = 'deposit' and t.ref like 'payment:%'
+) d on d.ref = 'payment:' || p.id and d.account_id = p.account_id
+where coalesce(p.nanousd, 0) <> coalesce(d.amount, 0);
+
+-- check: no authorization is paid out twice
+select min(id) as subject, count(*) || ' payments of one authorization' as detail
+from payment where state = 'settled' group by network, asset, payer, nonce having count(*) > 1;

@@ -2,6 +2,6 @@ import { defineConfig } from 'drizzle-kit';
 
 export default defineConfig({
   dialect: 'postgresql',
-  schema: ['./db/schema.ts', './db/schema-calls.ts', './db/schema-keys.ts'],
+  schema: ['./db/schema.ts', './db/schema-calls.ts', './db/schema-keys.ts', './db/schema-payments.ts'],
   out: './db/migrations',
 });

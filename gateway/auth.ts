@@ -4,7 +4,7 @@ import type { Sql } from '../db/connect.ts';
 import { withDeadline } from '../payments/retry.ts';
 import type { Limits } from './config.ts';
 import { type ApiError, apiError } from './errors.ts';
-import { findKey, KEYS_CHANNEL, revokedWithin, type StoredKey } from './key-store.ts';
+import { findKey, findOwnKey, KEYS_CHANNEL, revokedWithin, type StoredKey } from './key-store.ts';
 import { keyHash, parseKey } from './keys.ts';
 import { anyProvider, narrow, type Provider, parseProvider } from './provider.ts';
 import type { KeyLimits } from './ratelimit.ts';
@@ -99,6 +99,12 @@ export class Keyring {
     if (known === null) return this.#look(hash).then((principal) => permit(principal, kind));
     remember(this.#hashes, header, hash, KNOWN_MAX);
     return permit(known, kind);
+  }
+
+  /** The caller that an account's own oldest key would prove; null where it has none in force. */
+  async ownerOf(accountId: string): Promise<Principal | null> {
+    const [own, ...above] = await findOwnKey(this.#options.sql, accountId);
+    return own === undefined ? null : principalOf(own, above, this.#options.limits);
   }
 
   /** Hears of revocations, by notification and, should that fail, by a poll. Returns how to stop. */

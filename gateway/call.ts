@@ -7,6 +7,7 @@ import type { AttemptInfo, FailedAttempt } from '../router/dispatch.ts';
 import type { Principal } from './auth.ts';
 import { newCallId } from './call-id.ts';
 import type { Limits } from './config.ts';
+import type { Fare } from './paywall.ts';
 import type { Gateway } from './platform.ts';
 import { narrow, type Provider } from './provider.ts';
 import type { InferenceRequest } from './request.ts';
@@ -23,7 +24,7 @@ export class Call {
   readonly startedMs: number;
   readonly #gateway: Gateway;
   #admitted: {
-    principal: Principal;
+    fare: Fare;
     request: InferenceRequest;
     price: Price;
     provider: Provider;
@@ -61,7 +62,12 @@ export class Call {
   }
 
   get principal(): Principal {
-    return this.#known.principal;
+    return this.#known.fare.principal;
+  }
+
+  /** What was paid for it, and how to pay what is missing. */
+  get fare(): Fare {
+    return this.#known.fare;
   }
 
   get request(): InferenceRequest {
@@ -130,11 +136,11 @@ export class Call {
     return this.#admitted;
   }
 
-  begin(principal: Principal, request: InferenceRequest, price: Price, control: AbortController): void {
+  begin(fare: Fare, request: InferenceRequest, price: Price, control: AbortController): void {
     const estimate = this.#gateway.promptRatios.estimate(request.model, request.promptBytes);
     const meter = new Meter(request.promptTokensMax, estimate);
-    const provider = narrow(principal.provider, request.provider);
-    this.#admitted = { principal, request, price, provider, meter, control };
+    const provider = narrow(fare.principal.provider, request.provider);
+    this.#admitted = { fare, request, price, provider, meter, control };
   }
 
   /** The money is held, and the journal knows of the call before any worker does. */
@@ -193,10 +199,10 @@ export class Call {
 
   /** A complete answer teaches the router what to expect. */
   #learnFrom({ completionTokens }: Metered): void {
-    const { request, principal } = this.#known;
+    const { request, fare } = this.#known;
     if (request.kind === 'embedding') return;
     const tokens = completionTokens / request.sequences;
-    this.#gateway.expectedOutput.learn(principal.ownerId, request.model, tokens);
+    this.#gateway.expectedOutput.learn(fare.principal.ownerId, request.model, tokens);
     this.#attempt?.answered(tokens, this.meter.claimedCachedTokens);
   }
 
@@ -269,7 +275,7 @@ export class Call {
   /** What is known of the call when its head leaves. */
   headers(): Record<string, string> {
     const headers: Record<string, string> = { 'x-request-id': this.id, 'x-faregate-call': this.id };
-    Object.assign(headers, this.rateLimitHeaders);
+    Object.assign(headers, this.rateLimitHeaders, this.#admitted?.fare.headers);
     if (this.#hold !== null) headers['x-faregate-held-nanousd'] = this.#hold.amount.toString();
     if (this.#clampedMaxTokens !== null) headers['x-faregate-max-tokens'] = String(this.#clampedMaxTokens);
     const ignored = this.#admitted?.request.ignored ?? [];

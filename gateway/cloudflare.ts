@@ -88,6 +88,7 @@ async function serveOne(
       keyring: new Keyring({ sql, pepper: secrets.pepper, adminKey: '', limits: config.limits, now }),
       prices,
       ledger,
+      payments: null,
       router: { fleet, outbound: fetchOutbound, retries: new RetryBudget(), log: consoleLog },
       registry: new Registry(sql),
       rateLimiter: new RateLimiter(now),

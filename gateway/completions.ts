@@ -1,4 +1,4 @@
-/** The story of one call: authenticate, parse, quote, hold, route and dispatch, relay, capture. */
+/** The story of one call: authenticate, parse, quote, pay, hold, route and dispatch, relay, capture. */
 import type { Hold } from '../payments/holds.ts';
 import { affordableCompletionTokens, type Price } from '../payments/prices.ts';
 import { type Dispatched, dispatch } from '../router/dispatch.ts';
@@ -8,13 +8,14 @@ import { admitCall } from './admission.ts';
 import { Call } from './call.ts';
 import { type ApiError, apiError, errorBody, errorHeaders } from './errors.ts';
 import { DeadlineExceeded, Draining, type Exchange, type Responder } from './exchange.ts';
+import { identify, pay } from './paywall.ts';
 import type { Gateway } from './platform.ts';
 import type { MaxPrice } from './provider.ts';
 import { deliverWhole, relayStream, StreamHead } from './relay.ts';
 import { parseInference } from './request.ts';
 import type { RequestKind } from './request-fields.ts';
 import { asApiError } from './unexpected.ts';
-import { maxTokensOf, priceOf, worstCase } from './worst-case.ts';
+import { maxTokensOf, priceOf, purchaseOf, worstCase } from './worst-case.ts';
 
 export const inferencePaths = {
   chat: '/v1/chat/completions',
@@ -31,17 +32,19 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
   try {
     if (!gateway.accepting)
       throw apiError('overloaded', 'This gateway is shutting down: ask again.', { retryAfterMs: 1_000 });
-    const principal = await gateway.keyring.authenticate(exchange.header('authorization'), 'agent');
+    const caller = await identify(gateway, (name) => exchange.header(name));
     requireJson(exchange);
     const body = await exchange.body();
-    const joined = gateway.replays.join(exchange, { keyId: principal.keyId, path: inferencePaths[kind], body });
+    const path = inferencePaths[kind];
+    const joined = gateway.replays.join(exchange, { keyId: caller.id, path, body });
     if (joined === null) return;
     answer = joined;
     const wishes = exchange.header('x-faregate-provider');
     const request = parseInference(kind, body, gateway.platform.config.limits, wishes);
     const price = priceOf(gateway, request.model);
     const maxTokens = maxTokensOf(gateway, request);
-    call.begin(principal, request, price, joined.control);
+    const fare = await pay(gateway, caller, purchaseOf(gateway, exchange, { path, request, price, maxTokens, body }));
+    call.begin(fare, request, price, joined.control);
     requireAffordable(price, call.provider.maxPrice);
     await withinLimits(gateway, call, () => servePaid(gateway, joined, call, maxTokens));
   } catch (error) {
@@ -147,7 +150,7 @@ async function holdWorstCase(
             sequences: request.sequences,
           })
         : 0;
-    if (affordable < limits.clampTokensMin || affordable >= maxTokens) throw tooDear(amount, available, budget);
+    if (affordable < limits.clampTokensMin || affordable >= maxTokens) throw tooDear(call, amount, available, budget);
     maxTokens = affordable;
   }
 }
@@ -208,11 +211,13 @@ function requireAffordable(price: Price, { prompt, completion }: MaxPrice): void
   });
 }
 
-function tooDear(amount: bigint, available: bigint, budget: string | null): ApiError {
+/** Money paid in mends a balance, and no budget. */
+function tooDear({ fare }: Call, amount: bigint, available: bigint, budget: string | null): ApiError {
   const there = budget === null ? 'are available: top up' : `are left in the budget of ${budget}: use a key with more`;
   return apiError(
     'insufficient_balance',
     `This call can cost up to ${amount} nano-USD, and ${available} ${there}, or ask for fewer max_tokens.`,
+    budget === null ? fare.offer(amount - available) : {},
   );
 }
 

@@ -1,5 +1,7 @@
 /** The environment, read once and all mistakes reported together; and the named limits. The only reader of process.env. */
 import { z } from 'zod';
+import type { PaymentsConfig } from '../payments/methods/open.ts';
+import { paymentsConfig, paymentsEnvironment, requireWhole } from './config-payments.ts';
 import { defaultRequestLimits } from './request-checks.ts';
 
 /** Every limit that a caller can meet. README.md shows this table. */
@@ -42,35 +44,42 @@ export const limits = {
   assumedOutputTokens: 1_024,
   /** An answer cut to what the balance affords is not worth having below this. */
   clampTokensMin: 16,
+  /** How long a request waits for its payment to arrive, and how many are settled at once, in all and for one payer. */
+  paymentMs: 30_000,
+  paymentsAtOnce: 256,
+  paymentsPerPayer: 32,
 } as const;
 
 export type Limits = { readonly [name in keyof typeof limits]: number };
 
 const flag = z.enum(['0', '1']).transform((text) => text === '1');
 
-const environment = z.object({
-  FAREGATE_HOST: z.string().min(1).default('127.0.0.1'),
-  FAREGATE_PORT: z.coerce.number().int().min(0).max(65_535).default(8787),
-  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
-  FAREGATE_DATA_DIR: z.string().min(1).default('.faregate'),
-  FAREGATE_ADMIN_KEY: z.string().startsWith('fg_adm_').optional(),
-  FAREGATE_ACK: z.enum(['page', 'disk', 'database']).default('page'),
-  FAREGATE_PROCESSES: z.coerce.number().int().min(1).max(64).default(1),
-  /** Set by the gateway itself for each of its processes. */
-  FAREGATE_PROCESS_NUMBER: z.coerce.number().int().min(1).optional(),
-  FAREGATE_REGION: z.string().min(1).default('local'),
-  FAREGATE_LOG: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
-  FAREGATE_ALLOW_PRIVATE_WORKERS: flag.default(false),
-  FAREGATE_KEEP_MONTHS: z.coerce.number().int().min(2).optional(),
-  FAREGATE_CORS_ORIGINS: z
-    .string()
-    .transform((text) => text.split(',').map((origin) => origin.trim()))
-    .pipe(z.array(z.url()))
-    .optional(),
-  FAREGATE_URL: z.url().optional(),
-  FAREGATE_VLLM_URL: z.url().optional(),
-  FAREGATE_VLLM_KEY: z.string().min(1).optional(),
-});
+const environment = z
+  .object({
+    ...paymentsEnvironment,
+    FAREGATE_HOST: z.string().min(1).default('127.0.0.1'),
+    FAREGATE_PORT: z.coerce.number().int().min(0).max(65_535).default(8787),
+    DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
+    FAREGATE_DATA_DIR: z.string().min(1).default('.faregate'),
+    FAREGATE_ADMIN_KEY: z.string().startsWith('fg_adm_').optional(),
+    FAREGATE_ACK: z.enum(['page', 'disk', 'database']).default('page'),
+    FAREGATE_PROCESSES: z.coerce.number().int().min(1).max(64).default(1),
+    /** Set by the gateway itself for each of its processes. */
+    FAREGATE_PROCESS_NUMBER: z.coerce.number().int().min(1).optional(),
+    FAREGATE_REGION: z.string().min(1).default('local'),
+    FAREGATE_LOG: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+    FAREGATE_ALLOW_PRIVATE_WORKERS: flag.default(false),
+    FAREGATE_KEEP_MONTHS: z.coerce.number().int().min(2).optional(),
+    FAREGATE_CORS_ORIGINS: z
+      .string()
+      .transform((text) => text.split(',').map((origin) => origin.trim()))
+      .pipe(z.array(z.url()))
+      .optional(),
+    FAREGATE_URL: z.url().optional(),
+    FAREGATE_VLLM_URL: z.url().optional(),
+    FAREGATE_VLLM_KEY: z.string().min(1).optional(),
+  })
+  .superRefine(requireWhole);
 
 export interface Config {
   readonly host: string;
@@ -93,6 +102,8 @@ export interface Config {
   /** A real vLLM that the demo registers beside its simulators. */
   readonly vllmUrl: string | undefined;
   readonly vllmKey: string | undefined;
+  /** How wallets pay; null: they do not. */
+  readonly payments: PaymentsConfig | null;
   readonly limits: Limits;
 }
 
@@ -122,6 +133,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     gatewayUrl: values.FAREGATE_URL,
     vllmUrl: values.FAREGATE_VLLM_URL,
     vllmKey: values.FAREGATE_VLLM_KEY,
+    payments: paymentsConfig(values),
     limits,
   });
 }

@@ -21,12 +21,15 @@ const rows = {
   context_length_exceeded: { status: 400, type: 'invalid_request_error' },
   invalid_api_key: { status: 401, type: 'authentication_error' },
   insufficient_balance: { status: 402, type: 'insufficient_quota' },
+  payment_required: { status: 402, type: 'insufficient_quota' },
+  payment_invalid: { status: 402, type: 'insufficient_quota' },
   forbidden: { status: 403, type: 'request_forbidden' },
   not_found: { status: 404, type: 'invalid_request_error' },
   model_not_found: { status: 404, type: 'invalid_request_error' },
   method_not_allowed: { status: 405, type: 'invalid_request_error' },
   request_timeout: { status: 408, type: 'invalid_request_error' },
   request_in_progress: { status: 409, type: 'invalid_request_error' },
+  payment_used: { status: 409, type: 'invalid_request_error', neverRetry: true },
   body_too_large: { status: 413, type: 'invalid_request_error' },
   unsupported_media_type: { status: 415, type: 'invalid_request_error' },
   idempotency_mismatch: { status: 422, type: 'invalid_request_error' },
@@ -37,6 +40,8 @@ const rows = {
   no_worker: { status: 503, type: 'server_error' },
   overloaded: { status: 503, type: 'server_error' },
   ledger_unavailable: { status: 503, type: 'server_error' },
+  payment_pending: { status: 503, type: 'server_error' },
+  payments_unavailable: { status: 503, type: 'server_error' },
   deadline_exceeded: { status: 504, type: 'server_error', neverRetry: true },
 } as const satisfies Record<string, ErrorRow>;
 
@@ -49,6 +54,8 @@ export interface ErrorDetails {
   readonly retryAfterMs?: number;
   /** Headers that belong to this answer alone: rate limits, payment challenges. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** Members that this answer alone has beside `error`: what a payment would be for. */
+  readonly more?: Readonly<Record<string, unknown>>;
 }
 
 /** A refusal or failure that the caller may see: its message says what to do next and nothing about our inside. */
@@ -60,6 +67,7 @@ export class ApiError extends Error {
   readonly param: string | null;
   readonly retryAfterMs: number | null;
   readonly headers: Readonly<Record<string, string>>;
+  readonly more: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails) {
     super(message);
@@ -69,6 +77,7 @@ export class ApiError extends Error {
     this.param = details.param ?? null;
     this.retryAfterMs = details.retryAfterMs ?? null;
     this.headers = details.headers ?? {};
+    this.more = details.more ?? {};
   }
 }
 
@@ -80,7 +89,7 @@ export function apiError(code: ErrorCode, message: string, details: ErrorDetails
 /** The JSON body of an error: OpenAI's four members, always all of them. Also the data of an error event in a stream. */
 export function errorBody(error: ApiError): string {
   const { message, type, param, code } = error;
-  return JSON.stringify({ error: { message, type, param, code } });
+  return JSON.stringify({ error: { message, type, param, code }, ...error.more });
 }
 
 /**

@@ -50,6 +50,14 @@ export async function findKey(sql: Sql, hash: string): Promise<StoredKey[]> {
     order by depth`;
 }
 
+/** The oldest of an account's own lasting keys, as `findKey` answers it; none where it has none in force. */
+export async function findOwnKey(sql: Sql, ownerId: string): Promise<StoredKey[]> {
+  const [own] = await sql<{ hash: string }[]>`
+    select hash from api_key where owner_id = ${ownerId} and parent_id is null and revoked_at is null and expires_at is null
+    order by id limit 1`;
+  return own === undefined ? [] : findKey(sql, own.hash);
+}
+
 /** Ids of the keys that were revoked within the last `windowMs`, by the database's own clock. */
 export async function revokedWithin(sql: Sql, windowMs: number): Promise<string[]> {
   const rows = await sql<{ id: string }[]>`

@@ -23,6 +23,7 @@ import { journalDirectory, journalName, settleJournals } from './journals.ts';
 import { createMetrics } from './metrics.ts';
 import { OperatorShares } from './operator-shares.ts';
 import { createOutbound } from './outbound-node.ts';
+import { openWallets } from './paywall.ts';
 import type { Gateway, Log, Platform } from './platform.ts';
 import { RateLimiter } from './ratelimit.ts';
 import { Replays } from './replays.ts';
@@ -126,11 +127,14 @@ async function assemble(
   undo.unshift(() => fleet.close());
   const operatorShares = new OperatorShares(database.sql);
   await operatorShares.load();
+  const payments = await openWallets(platform, secrets.challenge);
+  undo.unshift(async () => payments?.close());
   const gateway: Gateway = {
     platform,
     keyring,
     prices,
     ledger,
+    payments,
     router: fleet.router,
     registry: fleet.registry,
     rateLimiter: new RateLimiter(platform.now),

@@ -1,5 +1,6 @@
 import type { Database } from '../db/connect.ts';
 import type { LedgerInstance } from '../payments/instance.ts';
+import type { Payments } from '../payments/methods/open.ts';
 import type { PriceList } from '../payments/prices.ts';
 import type { Router } from '../router/dispatch.ts';
 import type { Registry } from '../router/registry.ts';
@@ -41,6 +42,8 @@ export interface Gateway {
   readonly keyring: Keyring;
   readonly prices: PriceList;
   readonly ledger: LedgerInstance;
+  /** Null where wallets cannot pay. */
+  readonly payments: Payments | null;
   readonly router: Router;
   readonly registry: Registry;
   readonly rateLimiter: RateLimiter;

@@ -7,11 +7,17 @@ export interface Secrets {
   readonly pepper: string;
   /** Keys the HMAC that gives each tenant a prefix cache of its own on every worker. */
   readonly cacheSalt: string;
+  /** Keys the HMAC by which the challenges of a 402 and the nonces of sign-ins are known as ours. */
+  readonly challenge: string;
 }
 
 /** Reads the secrets, made at the first start. Gateways that start together agree: the first insert wins. */
 export async function loadSecrets(sql: Sql): Promise<Secrets> {
-  return { pepper: await loadSecret(sql, 'key_pepper'), cacheSalt: await loadSecret(sql, 'cache_salt') };
+  return {
+    pepper: await loadSecret(sql, 'key_pepper'),
+    cacheSalt: await loadSecret(sql, 'cache_salt'),
+    challenge: await loadSecret(sql, 'challenge'),
+  };
 }
 
 async function loadSecret(sql: Sql, name: string): Promise<string> {

@@ -1,6 +1,8 @@
 /** What a call can cost at most, for its hold and for a quote alike. */
 import { type Price, quote } from '../payments/prices.ts';
 import { apiError } from './errors.ts';
+import type { Exchange } from './exchange.ts';
+import type { Purchase } from './paywall.ts';
 import type { Gateway } from './platform.ts';
 import type { InferenceRequest } from './request.ts';
 
@@ -38,4 +40,29 @@ export function worstCase(gateway: Gateway, request: InferenceRequest, price: Pr
     completionTokensMax: maxTokens * request.sequences,
     durationMsMax: gateway.platform.config.limits.totalMs,
   });
+}
+
+/** What a call would buy, for those who pay for it as they call. */
+export function purchaseOf(
+  gateway: Gateway,
+  exchange: Exchange,
+  call: { path: string; request: InferenceRequest; price: Price; maxTokens: number; body: Uint8Array },
+): Purchase {
+  const { path, request, price, maxTokens, body } = call;
+  const amount = worstCase(gateway, request, price, maxTokens);
+  const origin = gateway.platform.config.gatewayUrl ?? `http://${exchange.header('host') ?? 'localhost'}`;
+  return {
+    amount,
+    shortens: request.maxTokens === null,
+    url: `${origin.replace(/\/+$/, '')}${path}`,
+    description: `Inference by ${request.model}`,
+    body,
+    breakdown: {
+      max_nanousd: String(amount),
+      prompt_tokens_max: request.promptTokensMax,
+      completion_tokens_max: maxTokens * request.sequences,
+      duration_ms_max: gateway.platform.config.limits.totalMs,
+      price_version: price.version,
+    },
+  };
 }

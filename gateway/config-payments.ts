@@ -1,0 +1,70 @@
+/** The part of the environment that lets wallets pay: what is needed or nothing of it. Read by config.ts. */
+import { z } from 'zod';
+import { NETWORKS } from '../payments/chain/networks.ts';
+import type { Hex } from '../payments/methods/authorization.ts';
+import type { PaymentsConfig } from '../payments/methods/open.ts';
+
+/** A tenth of a cent: about what a transfer costs on Base. */
+const LEAST_NANOUSD = 1_000_000n;
+
+const asHex = (text: string) => text as Hex;
+
+const list = <Item extends z.ZodType<string, string>>(item: Item) =>
+  z
+    .string()
+    .transform((text) => text.split(',').map((part) => part.trim()))
+    .pipe(z.array(item).min(1));
+
+const privateKey = z
+  .string()
+  .regex(/^0x[0-9a-fA-F]{64}$/, 'expected a private key of 32 bytes in hex')
+  .transform(asHex);
+
+const webUrl = z.url({ protocol: /^https?$/ });
+
+export const paymentsEnvironment = {
+  FAREGATE_NETWORK: z.enum(['base', 'base-sepolia']).optional(),
+  FAREGATE_RPC_URL: list(webUrl).optional(),
+  FAREGATE_TREASURY_KEY: privateKey.optional(),
+  FAREGATE_PAY_TO: z
+    .string()
+    .regex(/^0x[0-9a-fA-F]{40}$/, 'expected an address')
+    .transform(asHex)
+    .optional(),
+  FAREGATE_GAS_KEYS: list(privateKey).optional(),
+  FAREGATE_FACILITATOR_URL: webUrl.optional(),
+  FAREGATE_FACILITATOR_KEY: z.string().min(1).optional(),
+  FAREGATE_LEAST_PAYMENT_NANOUSD: z.coerce.bigint().min(1n).optional(),
+};
+
+type Values = z.output<z.ZodObject<typeof paymentsEnvironment>>;
+
+/** Reports what is missing where something is there. */
+export function requireWhole(values: Values, context: z.RefinementCtx): void {
+  const names = Object.keys(paymentsEnvironment) as (keyof Values)[];
+  if (names.every((name) => values[name] === undefined)) return;
+  const need = (...either: readonly [keyof Values, ...(keyof Values)[]]) => {
+    if (either.some((name) => values[name] !== undefined)) return;
+    context.addIssue({ code: 'custom', path: [either[0]], message: `wallets need ${either.join(' or ')} to pay` });
+  };
+  need('FAREGATE_NETWORK');
+  need('FAREGATE_RPC_URL');
+  need('FAREGATE_TREASURY_KEY', 'FAREGATE_PAY_TO');
+  need('FAREGATE_GAS_KEYS', 'FAREGATE_TREASURY_KEY', 'FAREGATE_FACILITATOR_URL');
+}
+
+/** How wallets pay; null where nothing of it is configured. */
+export function paymentsConfig(values: Values): PaymentsConfig | null {
+  const { FAREGATE_NETWORK: network, FAREGATE_RPC_URL: rpcUrls, FAREGATE_TREASURY_KEY: treasuryKey } = values;
+  if (network === undefined || rpcUrls === undefined) return null;
+  const url = values.FAREGATE_FACILITATOR_URL;
+  return {
+    network: NETWORKS[network],
+    rpcUrls,
+    treasuryKey: treasuryKey ?? null,
+    payTo: values.FAREGATE_PAY_TO ?? null,
+    gasKeys: values.FAREGATE_GAS_KEYS ?? (treasuryKey === undefined ? [] : [treasuryKey]),
+    facilitator: url === undefined ? null : { url, key: values.FAREGATE_FACILITATOR_KEY ?? null },
+    leastNanousd: values.FAREGATE_LEAST_PAYMENT_NANOUSD ?? LEAST_NANOUSD,
+  };
+}

@@ -1,0 +1,75 @@
+/** What a way to pay on a 402 is: it offers, reads what a caller answers to the offer, and moves the money. */
+import type { Nanousd } from '../money.ts';
+
+/** What a 402 asks for. */
+export interface Charge {
+  /** The least that lets the request through. */
+  readonly amount: Nanousd;
+  /** The address of what is paid for. */
+  readonly url: string;
+  readonly description: string;
+  /** `sha-256=…` of the request's body. */
+  readonly digest: string;
+  /** Why an earlier payment did not do; null for a first offer. */
+  readonly error: string | null;
+  /** Whether the request carries a key of its own beside the payment. */
+  readonly keyed: boolean;
+}
+
+type Headers = Readonly<Record<string, string>>;
+
+/** A request's header by its name in lower case. */
+export type HeaderOf = (name: string) => string | undefined;
+
+export interface PaymentMethod {
+  readonly name: string;
+  /** Headers of a 402. */
+  offer(charge: Charge): Headers;
+  /** The payment that a request carries for this method; null: none. Throws `BadPayment`. */
+  read(header: HeaderOf): Payment | null;
+}
+
+/** A payment as it came: read, not yet believed. */
+export interface Payment {
+  /** The same for copies of one payment, different for all others. */
+  readonly id: string;
+  /** What it moves when it is good. */
+  readonly amount: Nanousd;
+  /** Of the body that it was made for; null: for any. */
+  readonly digest: string | null;
+  /**
+   * Moves its money into an account: that of the key beside it, or the payer's own (null). Answers when the money is there. The second
+   * time, and of fifty at once, only one is told so.
+   */
+  fund(accountId: string | null): Promise<Funded | PaymentRefusal>;
+  /** Headers of the answer that was paid for. */
+  receipt(funded: Funded): Headers;
+}
+
+export interface Funded {
+  readonly accountId: string;
+  readonly amount: Nanousd;
+  /** The transaction's hash. */
+  readonly reference: string;
+  readonly payer: string;
+  readonly network: string;
+}
+
+export interface PaymentRefusal {
+  readonly code: /** It is no good and moved nothing: pay anew. */
+    | 'invalid'
+    /** Its money is in the account, and its call was served. */
+    | 'used'
+    /** A copy of it is being settled now. */
+    | 'in_progress'
+    /** It was sent and nobody knows yet whether it arrived: ask again with the same payment, never with another. */
+    | 'unknown'
+    /** Nothing was sent: this way to pay is away or full. */
+    | 'unavailable';
+  readonly reason: string;
+}
+
+/** What cannot be read as a payment; its message is for the caller. */
+export class BadPayment extends Error {
+  override readonly name = 'BadPayment';
+}

@@ -1,0 +1,150 @@
+/** The states of a payment in Postgres: reserved → settling → settled, failed or unknown; unknown → settled or failed. Never back. */
+import { v7 as uuidv7 } from 'uuid';
+import type { Sql } from '../../db/connect.ts';
+import { createAgent } from '../ledger.ts';
+import type { Nanousd } from '../money.ts';
+import { constraintOf, inTransaction } from '../retry.ts';
+import type { Authorization, Hex } from './authorization.ts';
+
+type PaymentState = 'reserved' | 'settling' | 'settled' | 'failed' | 'unknown';
+
+export interface PaymentRow {
+  readonly id: string;
+  readonly state: PaymentState;
+  /** The payer's CAIP-10 name. */
+  readonly payer: string;
+  readonly network: string;
+  readonly authorization: Authorization;
+  readonly nanousd: Nanousd;
+  readonly accountId: string | null;
+  readonly sinceBlock: bigint | null;
+  readonly transaction: Hex | null;
+  readonly reason: string | null;
+}
+
+export interface NewPayment {
+  readonly id: string;
+  readonly method: string;
+  readonly network: string;
+  readonly asset: Hex;
+  readonly payer: string;
+  readonly authorization: Authorization;
+  readonly nanousd: Nanousd;
+  readonly accountId: string | null;
+}
+
+/** Takes the place of a payment, before anybody looks at it. False when it, or a copy of it, was here before. */
+export async function reserve(sql: Sql, payment: NewPayment): Promise<boolean> {
+  const { id, method, network, asset, payer, authorization, nanousd, accountId } = payment;
+  const { to, value, validAfter, validBefore, nonce, signature } = authorization;
+  const rows = await sql`
+    insert into payment (id, method, network, asset, payer, payee, value, nanousd, valid_after, valid_before, nonce, signature,
+      account_id)
+    values (${id}, ${method}, ${network}, ${asset.toLowerCase()}, ${payer}, ${to}, ${value}, ${nanousd}, ${validAfter},
+      ${validBefore}, ${nonce}, ${signature}, ${accountId})
+    on conflict (id) do nothing returning id`;
+  return rows.length > 0;
+}
+
+/** From here on it may be on the chain. False when another signature of the same authorization is there already. */
+export async function startSettling(sql: Sql, id: string, sinceBlock: bigint): Promise<boolean> {
+  try {
+    const rows = await sql`
+      update payment set state = 'settling', since_block = ${sinceBlock}, changed_at = now()
+      where id = ${id} and state = 'reserved' returning id`;
+    return rows.length > 0;
+  } catch (error) {
+    if (constraintOf(error) === 'payment_authorization_once') return false;
+    throw error;
+  }
+}
+
+/** It moved nothing and never will. */
+export async function fail(sql: Sql, id: string, reason: string): Promise<void> {
+  await sql`
+    update payment set state = 'failed', reason = ${reason}, changed_at = now()
+    where id = ${id} and state in ('reserved', 'settling', 'unknown')`;
+}
+
+/** It was sent, and what became of it is for the chain to say. */
+export async function leaveUnknown(sql: Sql, id: string, reason: string): Promise<void> {
+  await sql`
+    update payment set state = 'unknown', reason = ${reason}, changed_at = now() where id = ${id} and state = 'settling'`;
+}
+
+/**
+ * Its money arrived: credits the account, once. `claims`: for a request that waits; one that asks later is told so by `claim`. Answers the
+ * account, or null when somebody else credited it.
+ */
+export function credit(
+  sql: Sql,
+  id: string,
+  transaction: Hex,
+  { claims }: { claims: boolean },
+): Promise<string | null> {
+  return inTransaction(sql, async (tx) => {
+    const [row] = await tx<{ payer: string; nanousd: Nanousd; accountId: string | null }[]>`
+      select payer, nanousd, account_id as "accountId" from payment
+      where id = ${id} and state in ('settling', 'unknown') for no key update`;
+    if (row === undefined) return null;
+    const accountId = row.accountId ?? (await walletAccount(tx, row.payer));
+    await tx`
+      update payment set state = 'settled', account_id = ${accountId}, transaction = ${transaction}, changed_at = now(),
+        reason = null, claimed_at = case when ${claims} then now() end
+      where id = ${id}`;
+    await tx`
+      with booked as (
+        insert into txn (id, kind, ref) values (${uuidv7()}, 'deposit', ${`payment:${id}`}) returning id
+      ), movement (account_id, amount) as (
+        values (${accountId}, ${row.nanousd}::bigint), ('world', ${-row.nanousd}::bigint)
+      ), posted as (
+        insert into entry (txn_id, account_id, amount) select booked.id, m.account_id, m.amount from booked, movement m
+      ), locked as (
+        select id from account where id in (select account_id from movement) order by id for no key update
+      )
+      update account a set balance = a.balance + m.amount from movement m, locked where a.id = m.account_id and locked.id = a.id`;
+    return accountId;
+  });
+}
+
+/** The one call that a settled payment lets in without a key. False when it was had. */
+export async function claim(sql: Sql, id: string): Promise<boolean> {
+  const rows = await sql`
+    update payment set claimed_at = now() where id = ${id} and state = 'settled' and claimed_at is null returning id`;
+  return rows.length > 0;
+}
+
+export async function findPayment(sql: Sql, id: string): Promise<PaymentRow | undefined> {
+  const [row] = await select(sql, sql`id = ${id}`);
+  return row;
+}
+
+/** Payments that nobody waits for any more and the chain must decide, the oldest first. */
+export function undecided(sql: Sql, network: string, idleMs: number): Promise<PaymentRow[]> {
+  return select(
+    sql,
+    sql`network = ${network} and (state = 'unknown' or (state in ('reserved', 'settling')
+      and changed_at < now() - ${idleMs} * interval '1 millisecond')) order by changed_at limit 100`,
+  );
+}
+
+/** The account of a wallet, made when its first money arrives. */
+async function walletAccount(tx: Sql, payer: string): Promise<string> {
+  await tx`select pg_advisory_xact_lock(hashtextextended(${payer}, 0))`;
+  const [known] = await tx<{ accountId: string }[]>`select account_id as "accountId" from wallet where id = ${payer}`;
+  if (known !== undefined) return known.accountId;
+  const { id } = await createAgent(tx, { name: payer });
+  await tx`insert into wallet (id, account_id) values (${payer}, ${id})`;
+  return id;
+}
+
+async function select(sql: Sql, where: ReturnType<Sql>): Promise<PaymentRow[]> {
+  const rows = await sql<(Omit<PaymentRow, 'authorization'> & Omit<Authorization, 'from'>)[]>`
+    select id, state, payer, network, payee as "to", value, nanousd, valid_after as "validAfter", valid_before as "validBefore",
+      nonce, signature, account_id as "accountId", since_block as "sinceBlock", transaction, reason
+    from payment where ${where}`;
+  return rows.map(({ to, value, validAfter, validBefore, nonce, signature, ...row }) => {
+    const from = row.payer.slice(row.payer.lastIndexOf(':') + 1) as Hex;
+    return { ...row, authorization: { from, to, value, validAfter, validBefore, nonce, signature } };
+  });
+}

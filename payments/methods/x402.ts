@@ -1,0 +1,118 @@
+/** x402, version 2, scheme `exact`: the whole amount is settled before the answer begins (`paymentFlow: "upfront"`). */
+import {
+  decodePaymentSignatureHeader,
+  encodePaymentRequiredHeader,
+  encodePaymentResponseHeader,
+} from '@x402/core/http';
+import type { PaymentRequirements } from '@x402/core/types';
+import { z } from 'zod';
+import {
+  type Authorization,
+  authorizationFields,
+  nanousdOf,
+  paymentId,
+  signatureField,
+  unitsFor,
+} from './authorization.ts';
+import { BadPayment, type PaymentMethod } from './method.ts';
+import { type Rail, requireOurs, type Terms } from './terms.ts';
+
+const SCHEME = 'exact';
+const VERSION = 2;
+/** The header of version 2, and that of version 1, which some clients still write version 2 into. */
+const HEADERS = ['payment-signature', 'x-payment'] as const;
+
+const credential = z.object({
+  x402Version: z.literal(VERSION, 'expected x402 version 2'),
+  accepted: z.object({
+    scheme: z.literal(SCHEME),
+    network: z.string(),
+    asset: z.string(),
+    payTo: z.string(),
+    amount: z.string(),
+    extra: z.looseObject({ name: z.string().optional(), version: z.string().optional() }).optional(),
+  }),
+  payload: z.object({ authorization: z.object(authorizationFields), signature: signatureField }),
+});
+
+/** The method over our network and asset. */
+export function x402Method({ terms, deposits }: Rail): PaymentMethod {
+  const { network } = terms;
+  return {
+    name: 'x402',
+    offer(charge) {
+      const { url, description } = charge;
+      const required = {
+        x402Version: VERSION,
+        error: charge.error ?? 'Payment required',
+        resource: { url, description, mimeType: 'application/json' },
+        accepts: [requirements(terms, unitsFor(charge.amount))],
+      };
+      return { 'payment-required': encodePaymentRequiredHeader(required) };
+    },
+    read(header) {
+      const [first, second] = HEADERS.map(header).filter((text) => text !== undefined);
+      if (first === undefined) return null;
+      if (second !== undefined) throw new BadPayment('Send one payment header, not several.');
+      const authorization = authorizationOf(first, terms);
+      return {
+        id: paymentId(network.id, network.usdc.address, authorization),
+        amount: nanousdOf(authorization.value),
+        digest: null,
+        fund: (accountId) => deposits.fund('x402', authorization, accountId),
+        receipt: ({ reference, payer, network }) => ({
+          'payment-response': encodePaymentResponseHeader({
+            success: true,
+            transaction: reference,
+            network: network as `${string}:${string}`,
+            payer: payer.slice(payer.lastIndexOf(':') + 1),
+            amount: String(authorization.value),
+          }),
+        }),
+      };
+    },
+  };
+}
+
+/** What `exact` asks for, so many units of the asset. */
+export function requirements({ network, payTo, timeoutSeconds }: Terms, units: bigint): PaymentRequirements {
+  const { address, name, version } = network.usdc;
+  return {
+    scheme: SCHEME,
+    network: network.id,
+    amount: String(units),
+    asset: address,
+    payTo,
+    maxTimeoutSeconds: timeoutSeconds,
+    extra: { name, version, paymentFlow: 'upfront' },
+  };
+}
+
+function authorizationOf(text: string, terms: Terms): Authorization {
+  const parsed = credential.safeParse(decode(text));
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new BadPayment(`The payment is wrong at ${issue?.path.join('.')}: ${issue?.message}.`);
+  }
+  const { accepted, payload } = parsed.data;
+  const { extra, ...ours } = requirements(terms, payload.authorization.value);
+  for (const name of ['network', 'asset', 'payTo', 'amount'] as const) {
+    if (accepted[name].toLowerCase() === ours[name].toLowerCase()) continue;
+    throw new BadPayment(`This payment's ${name} is ${accepted[name]}: expected ${ours[name]}.`);
+  }
+  for (const name of ['name', 'version'] as const) {
+    if (accepted.extra?.[name] === extra[name]) continue;
+    throw new BadPayment(`This payment's extra.${name} is ${accepted.extra?.[name]}: expected ${extra[name]}.`);
+  }
+  const authorization = { ...payload.authorization, signature: payload.signature };
+  requireOurs(terms, authorization);
+  return authorization;
+}
+
+function decode(text: string): unknown {
+  try {
+    return decodePaymentSignatureHeader(text);
+  } catch {
+    throw new BadPayment('The payment header is not base64 of JSON.');
+  }
+}
