@@ -8,7 +8,7 @@ import { Fleet } from '../router/fleet.ts';
 import { pick } from '../router/pick.ts';
 import { anyPolicy } from '../router/policy.ts';
 import { prefixOf } from '../router/prefix.ts';
-import type { Reservation } from '../router/worker.ts';
+import type { Reservation } from '../router/reservation.ts';
 import { machine, storeResult } from './machine.ts';
 
 const HELP = `npm run bench:router

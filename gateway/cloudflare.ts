@@ -89,7 +89,7 @@ async function serveOne(
       prices,
       ledger,
       payments: null,
-      router: { fleet, outbound: fetchOutbound, retries: new RetryBudget(), log: consoleLog },
+      router: { fleet, outbound: fetchOutbound, retries: new RetryBudget(), hedges: null, log: consoleLog },
       registry: new Registry(sql),
       rateLimiter: new RateLimiter(now),
       // What is built per request has nothing to replay.

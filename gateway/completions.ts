@@ -179,6 +179,7 @@ function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxT
     callId: call.id,
     model: request.model,
     signal: exchange.control.signal,
+    deadlineAtMs: call.startedMs + call.longestMs,
     limits,
   };
 }

@@ -69,6 +69,7 @@ const environment = z
     FAREGATE_REGION: z.string().min(1).default('local'),
     FAREGATE_LOG: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
     FAREGATE_ALLOW_PRIVATE_WORKERS: flag.default(false),
+    FAREGATE_HEDGE: flag.default(false),
     FAREGATE_KEEP_MONTHS: z.coerce.number().int().min(2).optional(),
     FAREGATE_CORS_ORIGINS: z
       .string()
@@ -94,6 +95,8 @@ export interface Config {
   readonly region: string;
   readonly logLevel: string;
   readonly allowPrivateWorkers: boolean;
+  /** A late worker's call is sent to another one as well. */
+  readonly hedge: boolean;
   /** Whole months of calls that stay in the database; null: all. */
   readonly keepMonths: number | null;
   readonly corsOrigins: readonly string[];
@@ -128,6 +131,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     region: values.FAREGATE_REGION,
     logLevel: values.FAREGATE_LOG,
     allowPrivateWorkers: values.FAREGATE_ALLOW_PRIVATE_WORKERS,
+    hedge: values.FAREGATE_HEDGE,
     keepMonths: values.FAREGATE_KEEP_MONTHS ?? null,
     corsOrigins: values.FAREGATE_CORS_ORIGINS ?? [],
     gatewayUrl: values.FAREGATE_URL,

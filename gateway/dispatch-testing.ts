@@ -79,7 +79,7 @@ export function routerOf(urls: readonly string[], more: Partial<WorkerRecord> = 
     const worker = fleet.upsert({ id, operator: `op${index}`, url, models, ...base, ...more });
     worker.times.rttMs = 10 + 100 * index; // so that the first is asked first
   }
-  return { fleet, outbound, retries: new RetryBudget(), log: { warn: () => {} } };
+  return { fleet, outbound, retries: new RetryBudget(), hedges: null, log: { warn: () => {} } };
 }
 
 export const limits = { connectMs: 1000, queueMs: 1000, firstContentMs: 5000, idleMs: 5000, attempts: 3 };

@@ -3,36 +3,15 @@
  * failure is the dispatcher's to retry; from then on events go to the relay and a failure is final.
  */
 import { type StreamEvent, StreamReader } from './answer.ts';
+import { type AttemptRequest, headersOf } from './attempt-request.ts';
 import { Deadline } from './deadline.ts';
 import { type Fault, fault, type RefusalStatus, type WorkerError } from './fault.ts';
 import type { Fleet } from './fleet.ts';
 import type { Outbound, OutboundCall, OutboundSink } from './outbound.ts';
+import type { Reservation } from './reservation.ts';
 import { MAX_FRAME_BYTES } from './sse.ts';
 import { type StreamSource, StreamTail } from './stream.ts';
 import { type WholeEnd, WholeReader } from './whole.ts';
-import type { Reservation } from './worker.ts';
-
-/** What is sent and how it is bounded; the same for every attempt of a call. */
-export interface AttemptRequest {
-  /** API path, e.g. `/v1/chat/completions`. */
-  readonly path: string;
-  readonly body: string;
-  readonly stream: boolean;
-  /** Sent as X-Request-Id; the engine makes its answer's id of it. */
-  readonly callId: string;
-  /** The answer must name this model, and finish so many choices (or bring so many embeddings). */
-  readonly model: string;
-  readonly sequences: number;
-  readonly limits: AttemptLimits;
-}
-
-export interface AttemptLimits {
-  readonly connectMs: number;
-  /** From sending to first content; whole generations have no first content to wait for and are bounded by the signal. */
-  readonly firstContentMs: number;
-  /** Longest silence inside an answer. */
-  readonly idleMs: number;
-}
 
 /** Times of one attempt, in ms of the fleet's monotonic clock; `lastByteAt` moves on while the stream runs. */
 export interface AttemptTimes {
@@ -92,7 +71,7 @@ export class Attempt implements OutboundSink {
     return new Promise((resolve) => {
       this.#resolve = resolve;
       const url = worker.target(this.#request.path);
-      const headers = this.#headers(worker.record.engineKey);
+      const headers = headersOf(this.#request, worker.record.engineKey, this.#fleet.now());
       this.#call = outbound({ url, method: 'POST', headers, body: this.#request.body, connectMs }, this);
     });
   }
@@ -144,6 +123,12 @@ export class Attempt implements OutboundSink {
     this.#reservation.answered(seen, this.#fleet.now());
   }
 
+  /** Another worker, asked beside this one, was sooner: what was waited teaches, and nobody is blamed. */
+  outrun(): void {
+    this.#reservation.outrun(this.#elapsedMs, this.#fleet.now());
+    this.#abort(new Error('outrun'));
+  }
+
   /** Since dispatch. */
   get #elapsedMs(): number {
     return this.#fleet.now() - this.times.dispatchedAt;
@@ -151,15 +136,6 @@ export class Attempt implements OutboundSink {
 
   get #isEmbedding(): boolean {
     return this.#request.path.endsWith('/embeddings');
-  }
-
-  #headers(engineKey: string | null): Record<string, string> {
-    return {
-      'content-type': 'application/json',
-      accept: this.#request.stream ? 'text/event-stream' : 'application/json',
-      'x-request-id': this.#request.callId,
-      ...(engineKey === null ? {} : { authorization: `Bearer ${engineKey}` }),
-    };
   }
 
   #read(reader: StreamReader, chunk: Uint8Array): void {

@@ -1,8 +1,11 @@
 /** Sends a call to the best worker, and to another one when that fails before any content has left. */
-import { Attempt, type AttemptEnd, type AttemptLimits, type AttemptTimes } from './attempt.ts';
-import type { FaultReason } from './fault.ts';
+import { Attempt, type AttemptEnd, type AttemptTimes } from './attempt.ts';
+import type { AttemptLimits } from './attempt-request.ts';
+import { type Fault, type FaultReason, fault } from './fault.ts';
 import type { Fleet } from './fleet.ts';
+import { first, type HedgeBudget, isLate, type Try } from './hedge.ts';
 import type { Outbound } from './outbound.ts';
+import { patience } from './patience.ts';
 import { type Choice, type Need, pick } from './pick.ts';
 import type { Candidate, Refusal } from './refusal.ts';
 import type { RetryBudget } from './retry-budget.ts';
@@ -13,6 +16,8 @@ export interface Router {
   readonly fleet: Fleet;
   readonly outbound: Outbound;
   readonly retries: RetryBudget;
+  /** Null: no call is sent to two workers at once. */
+  readonly hedges: HedgeBudget | null;
   readonly log: { warn(fields: object, message: string): void };
 }
 
@@ -24,6 +29,8 @@ export interface DispatchRequest {
   readonly callId: string;
   /** The caller left, or the total time is over; its reason tells which. */
   readonly signal: AbortSignal;
+  /** When it must be over (monotonic ms). */
+  readonly deadlineAtMs?: number;
   readonly limits: AttemptLimits & { readonly attempts: number; readonly queueMs: number };
   /** Told before each attempt, and when nobody can serve, what was seen of each worker. */
   readonly onChoice?: (candidates: readonly Candidate[]) => void;
@@ -75,75 +82,149 @@ export type Dispatched =
 
 /** When a pool whose workers were all full should be asked again. */
 const FULL_RETRY_MS = 1000;
-/** A first content is waited for so many times as long as predicted, and at least so long, while somebody else could be asked. */
-const PATIENCE_FACTOR = 3;
-const PATIENCE_MIN_MS = 2_000;
 
 /** Never throws. After a `stream` result the signal still closes the upstream. */
-export async function dispatch(router: Router, request: DispatchRequest): Promise<Dispatched> {
-  const failed: FailedAttempt[] = [];
-  const exclude = new Set(request.need.exclude);
-  const untilMs = router.fleet.now() + Math.min(request.limits.queueMs, request.need.policy.maxTtftMs ?? Infinity);
-  while (!request.signal.aborted) {
-    if (failed.length >= request.limits.attempts) return exhausted(failed);
-    if (failed.length > 0 && !router.retries.take(request.need.model, router.fleet.now())) return exhausted(failed);
-    const choice = pick(router.fleet, { ...request.need, exclude, tried: failed });
-    if (choice.kind === 'refusal' && (await roomAppears(router, request, choice, untilMs))) continue;
-    if (request.signal.aborted) break;
-    request.onChoice?.(choice.candidates);
-    if (choice.kind === 'refusal') return failed.length > 0 ? exhausted(failed) : refused(choice);
-    const { reservation } = choice;
-    const limits = { ...request.limits, firstContentMs: patienceMs(choice, request, failed.length) };
-    const attempt = new Attempt(router.fleet, reservation, { ...request, ...request.need, limits });
-    const info = describe(choice, attempt, failed);
-    const end = await attempt.run(router.outbound, request.signal);
-    if (end.kind === 'aborted')
-      return { kind: 'aborted', attempts: failed, dispatched: info.times.sent, attempt: info };
-    if (end.kind !== 'fault') {
-      router.retries.earn(request.need.model);
-      return { ...end, attempt: info };
-    }
-    const { id, operator } = reservation.worker.record;
-    const elapsedMs = router.fleet.now() - info.times.dispatchedAt;
-    // A kept connection may die of old age just when it is used: such a worker may be asked once more.
-    if (end.fault.reason !== 'reset' || failed.some(({ worker }) => worker === id)) exclude.add(id);
-    failed.push({ number: info.number, worker: id, operator, reason: end.fault.reason, elapsedMs });
-    router.log.warn({ call: request.callId, attempt: failed.at(-1), detail: end.fault.detail }, 'attempt failed');
+export function dispatch(router: Router, request: DispatchRequest): Promise<Dispatched> {
+  return new Dispatch(router, request).run();
+}
+
+class Dispatch {
+  readonly #router: Router;
+  readonly #request: DispatchRequest;
+  readonly #failed: FailedAttempt[] = [];
+  readonly #exclude: Set<string>;
+  /** Longest wait for room. */
+  readonly #untilMs: number;
+
+  constructor(router: Router, request: DispatchRequest) {
+    this.#router = router;
+    this.#request = request;
+    this.#exclude = new Set(request.need.exclude);
+    const { limits, need } = request;
+    this.#untilMs = router.fleet.now() + Math.min(limits.queueMs, need.policy.maxTtftMs ?? Infinity);
   }
-  return { kind: 'aborted', attempts: failed, dispatched: false, attempt: null };
+
+  async run(): Promise<Dispatched> {
+    const { signal, onChoice } = this.#request;
+    while (!signal.aborted) {
+      if (!this.#mayTry()) return exhausted(this.#failed);
+      const choice = this.#pick();
+      if (choice.kind === 'refusal' && (await this.#roomAppears(choice))) continue;
+      if (signal.aborted) break;
+      onChoice?.(choice.candidates);
+      if (choice.kind === 'refusal') return this.#failed.length > 0 ? exhausted(this.#failed) : refused(choice);
+      const decided = await this.#decide(this.#start(choice));
+      if (decided !== null) return decided;
+    }
+    return { kind: 'aborted', attempts: this.#failed, dispatched: false, attempt: null };
+  }
+
+  #mayTry(): boolean {
+    if (this.#failed.length === 0) return true;
+    const { need, limits } = this.#request;
+    return this.#failed.length < limits.attempts && this.#router.retries.take(need.model, this.#router.fleet.now());
+  }
+
+  #pick(more: Partial<Need> = {}): Choice | Refusal {
+    const { need } = this.#request;
+    return pick(this.#router.fleet, { ...need, exclude: this.#exclude, tried: this.#failed, ...more });
+  }
+
+  /** Waits for room where all workers are full; not where it is predicted to appear too late. */
+  async #roomAppears({ constraint, retryAfterMs }: Refusal): Promise<boolean> {
+    const { fleet } = this.#router;
+    if (constraint !== 'load' || retryAfterMs === null || fleet.now() + retryAfterMs > this.#untilMs) return false;
+    return fleet.room.wait(this.#request.need.model, this.#untilMs, this.#request.signal);
+  }
+
+  #start(choice: Choice): Try {
+    const { fleet, outbound, hedges } = this.#router;
+    const { need, limits: most, signal } = this.#request;
+    const asked = { model: need.model, isLast: this.#failed.length + 1 >= most.attempts };
+    const limits = patience(choice, asked, most);
+    const attempt = new Attempt(fleet, choice.reservation, { ...this.#request, ...need, limits });
+    hedges?.earn(tokensOf(choice));
+    return { choice, attempt, limits, end: attempt.run(outbound, signal) };
+  }
+
+  /** The outcome of the call; null: this attempt failed, and another may be made. */
+  async #decide(only: Try): Promise<Dispatched | null> {
+    const beside = await this.#hedge(only);
+    if (beside === null) return this.#judge(only, await only.end);
+    const sooner = await first(only, beside);
+    const later = sooner === only ? beside : only;
+    const end = await sooner.end;
+    if (end.kind === 'fault') {
+      this.#note(sooner, end.fault);
+      return this.#judge(later, await later.end);
+    }
+    later.attempt.outrun();
+    this.#note(later, fault('outrun', 'another worker was sooner'));
+    return this.#judge(sooner, end);
+  }
+
+  /** A second attempt, at another worker, where the first is late and the other is expected to be sooner. */
+  async #hedge(late: Try): Promise<Try | null> {
+    const { hedges } = this.#router;
+    const { need, stream, limits, signal, onChoice } = this.#request;
+    if (hedges === null || !stream || this.#failed.length + 2 > limits.attempts) return null;
+    const { reservation } = late.choice;
+    const afterMs = reservation.lateAfterMs;
+    if (!(await isLate(late, afterMs)) || signal.aborted || !hedges.affords(tokensOf(late.choice))) return null;
+    const leftMs = Math.max(0, late.limits.firstContentMs - afterMs);
+    const policy = { ...need.policy, maxTtftMs: Math.min(need.policy.maxTtftMs ?? Infinity, leftMs) };
+    const { id: worker, operator } = reservation.worker.record;
+    const choice = this.#pick({
+      policy,
+      exclude: new Set([...this.#exclude, worker]),
+      tried: [...this.#failed, { worker, operator }],
+    });
+    if (choice.kind === 'refusal') return null;
+    hedges.take(tokensOf(choice));
+    onChoice?.(choice.candidates);
+    this.#router.log.warn({ call: this.#request.callId, worker, afterMs }, 'a late worker: another is asked as well');
+    return this.#start(choice);
+  }
+
+  #judge(one: Try, end: AttemptEnd): Dispatched | null {
+    const info = this.#describe(one);
+    if (end.kind === 'aborted')
+      return { kind: 'aborted', attempts: this.#failed, dispatched: info.times.sent, attempt: info };
+    if (end.kind === 'fault') {
+      this.#note(one, end.fault);
+      return null;
+    }
+    this.#router.retries.earn(this.#request.need.model);
+    return { ...end, attempt: info };
+  }
+
+  #note({ choice, attempt }: Try, { reason, detail }: Fault): void {
+    const { id, operator } = choice.reservation.worker.record;
+    const elapsedMs = this.#router.fleet.now() - attempt.times.dispatchedAt;
+    // A kept connection may die of old age just when it is used: such a worker may be asked once more.
+    if (reason !== 'reset' || this.#failed.some(({ worker }) => worker === id)) this.#exclude.add(id);
+    const failed = { number: this.#failed.length + 1, worker: id, operator, reason, elapsedMs };
+    this.#failed.push(failed);
+    if (reason !== 'outrun')
+      this.#router.log.warn({ call: this.#request.callId, attempt: failed, detail }, 'attempt failed');
+  }
+
+  #describe({ choice, attempt }: Try): AttemptInfo {
+    return {
+      number: this.#failed.length + 1,
+      worker: choice.reservation.worker.record,
+      predictedTtftMs: choice.reservation.prediction.ttftMs,
+      times: attempt.times,
+      earlier: [...this.#failed],
+      answered: (tokens, cachedTokens) => attempt.answered(tokens, cachedTokens),
+    };
+  }
 }
 
-function describe({ reservation }: Choice, attempt: Attempt, failed: readonly FailedAttempt[]): AttemptInfo {
-  return {
-    number: failed.length + 1,
-    worker: reservation.worker.record,
-    predictedTtftMs: reservation.prediction.ttftMs,
-    times: attempt.times,
-    earlier: [...failed],
-    answered: (tokens, cachedTokens) => attempt.answered(tokens, cachedTokens),
-  };
+function tokensOf({ reservation }: Choice): number {
+  const { uncachedTokens, outputTokens, sequences } = reservation.work;
+  return uncachedTokens + outputTokens * sequences;
 }
-
-/** Waits for room where all workers are full; not where it is predicted to appear too late. */
-async function roomAppears(
-  { fleet }: Router,
-  { need, signal }: DispatchRequest,
-  { constraint, retryAfterMs }: Refusal,
-  untilMs: number,
-): Promise<boolean> {
-  if (constraint !== 'load' || retryAfterMs === null || fleet.now() + retryAfterMs > untilMs) return false;
-  return fleet.room.wait(need.model, untilMs, signal);
-}
-
-/** The last worker that can be asked has all the time there is, and so has one whose speed is not known yet. */
-function patienceMs({ reservation, candidates }: Choice, { limits, need }: DispatchRequest, failures: number): number {
-  const others = candidates.some(({ worker, refused }) => refused === null && worker !== reservation.worker);
-  const known = reservation.worker.times.of(need.model).prefill.known;
-  if (!others || !known || failures + 1 >= limits.attempts) return limits.firstContentMs;
-  const patienceMs = Math.max(PATIENCE_MIN_MS, PATIENCE_FACTOR * reservation.prediction.ttftMs);
-  return Math.min(limits.firstContentMs, patienceMs);
-}
-
 function refused({ code, constraint, retryAfterMs }: Refusal): Dispatched {
   return { kind: 'failed', code, constraint, attempts: [], retryAfterMs };
 }

@@ -16,6 +16,7 @@ export type FaultReason =
   | 'no_finish' // the stream says that it is done, but not every choice has finished
   | 'other_model' // the answer names another model than the one asked
   | 'malformed' // not the JSON, or not the events, that the API promises
+  | 'outrun' // another worker, asked beside it, was sooner: no fault
   | 'first_content_timeout'
   | 'idle_timeout';
 

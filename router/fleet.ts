@@ -1,6 +1,8 @@
 /** Every worker that this gateway knows, by id and by model. */
 import { CandidatePool } from './candidate-pool.ts';
 import { explain, type Fault } from './fault.ts';
+import { Overload } from './overload.ts';
+import type { Prefix } from './prefix.ts';
 import { WaitingRoom } from './waiting-room.ts';
 import { Worker, type WorkerRecord, type WorkerState } from './worker.ts';
 
@@ -25,6 +27,9 @@ export class Fleet {
   readonly random: () => number;
   readonly candidates: CandidatePool;
   readonly room: WaitingRoom;
+  readonly overload = new Overload();
+  /** Told of each prompt that is sent to a worker, and how many of its blocks the worker was expected to know. */
+  onSent: ((worker: Worker, prefix: Prefix, known: number) => void) | null = null;
   readonly #onState: (worker: Worker, state: WorkerState) => void;
   readonly #workers = new Map<string, Worker>();
   readonly #pools = new Map<string, Worker[]>();

@@ -4,7 +4,8 @@ import { fault } from './fault.ts';
 import { pick } from './pick.ts';
 import { fleetOf, idOf, need, never, record, refusal, reserve, wishing, workerOf } from './pick-testing.ts';
 import { prefixOf } from './prefix.ts';
-import type { Reservation, WorkerRecord } from './worker.ts';
+import type { Reservation } from './reservation.ts';
+import type { WorkerRecord } from './worker.ts';
 
 const distant = (rtts: Record<string, number>, more: Partial<WorkerRecord> = {}) => {
   const built = fleetOf(Object.keys(rtts).map((id) => record(id, more)));

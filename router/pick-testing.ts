@@ -3,7 +3,8 @@ import { Fleet } from './fleet.ts';
 import { type Need, pick } from './pick.ts';
 import { anyPolicy, type Policy, type Rule } from './policy.ts';
 import type { Refusal } from './refusal.ts';
-import type { Reservation, Worker, WorkerRecord } from './worker.ts';
+import type { Reservation } from './reservation.ts';
+import type { Worker, WorkerRecord } from './worker.ts';
 
 export function record(id: string, more: Partial<WorkerRecord> = {}): WorkerRecord {
   return {

@@ -7,7 +7,8 @@ import { anyPolicy, type Policy, permits, type Sort } from './policy.ts';
 import { neutralSpeed, type Prediction, type Speed, type Work } from './predict.ts';
 import type { Prefix } from './prefix.ts';
 import { type Candidate, type Constraint, type Refusal, refusal } from './refusal.ts';
-import type { ModelKind, Reservation, Worker, WorkerRecord } from './worker.ts';
+import type { Reservation } from './reservation.ts';
+import type { ModelKind, Worker, WorkerRecord } from './worker.ts';
 
 /** What a call asks of a worker. */
 export interface Need {
@@ -59,13 +60,16 @@ const weights: Readonly<Record<Sort, { first: number; rest: number }>> = {
 /** Chooses and reserves, or says which constraint left nobody. */
 export function pick(fleet: Fleet, need: Need): Choice | Refusal {
   const nowMs = fleet.now();
-  const candidates = look(fleet, need);
+  const seen = look(fleet, need);
+  // A call that was let in and failed somewhere is not turned away half way.
+  const candidates = (need.tried?.length ?? 0) > 0 ? seen : fleet.overload.shed(need.model, seen, nowMs);
   const able = candidates.filter(({ refused }) => refused === null);
   const chosen = best(preferred(able, need.tried ?? []), fleet.random);
   if (chosen === null || chosen.prediction === null) return refusal(candidates, need, nowMs, fleet);
   const { worker, prediction, cachedTokens } = chosen;
   const { model, prefix, showsContent } = need;
   const call = { model, work: workOf(need, cachedTokens), prediction, cachedTokens, prefix, showsContent };
+  if (prefix !== null) fleet.onSent?.(worker, prefix, worker.mirror.knownBlocks(prefix));
   const reservation = worker.reserve(call, nowMs);
   fleet.candidates.note(fleet.pool(model), prefix, worker);
   return { kind: 'choice', reservation, candidates };

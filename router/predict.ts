@@ -3,6 +3,7 @@
  * own speed enters. The formulas and most constants are those of research on routing, §2.1 and §2.2.
  */
 import { DecayedLine, type LineOptions } from './decayed-line.ts';
+import { Surprise } from './surprise.ts';
 
 /** What a call asks for, in tokens. */
 export interface Work {
@@ -66,6 +67,7 @@ const PENALTY_AFTER_GOOD = 0.25;
 export class ModelTimes {
   readonly prefill = new DecayedLine(PREFILL);
   readonly decode = new DecayedLine(DECODE);
+  readonly surprise = new Surprise();
   /** How long a generation holds its slot; null before the first. */
   #serviceMs: number | null = null;
 

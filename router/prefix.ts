@@ -76,8 +76,13 @@ export class PrefixMirror {
   }
 
   /** Share of the prompt that the worker is expected to know, 0 to 1. */
-  knownShare({ keys, ends, length }: Prefix): number {
-    // A chain is forgotten from its end on, so what is known of it is its beginning.
+  knownShare(prefix: Prefix): number {
+    const known = this.knownBlocks(prefix);
+    return known === 0 ? 0 : (prefix.ends[known - 1] ?? 0) / prefix.length;
+  }
+
+  /** How many blocks of it, from its beginning: a chain is forgotten from its end on. */
+  knownBlocks({ keys }: Prefix): number {
     if (keys.length === 0 || !this.#blocks.has(keys[0] ?? 0)) return 0;
     let known = 1;
     let unknown = keys.length + 1;
@@ -86,7 +91,7 @@ export class PrefixMirror {
       if (this.#blocks.has(keys[middle - 1] ?? 0)) known = middle;
       else unknown = middle;
     }
-    return (ends[known - 1] ?? 0) / length;
+    return known;
   }
 
   /** The worker was sent this prompt. The first block becomes the newest: the engine too forgets a chain from its end. */

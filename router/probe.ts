@@ -6,8 +6,9 @@ import { Attempt, type AttemptEnd } from './attempt.ts';
 import type { Fleet } from './fleet.ts';
 import type { Outbound } from './outbound.ts';
 import { USUAL_SPEED } from './predict.ts';
+import type { Reservation } from './reservation.ts';
 import { measureRtt } from './rtt.ts';
-import type { Reservation, Worker } from './worker.ts';
+import type { Worker } from './worker.ts';
 
 export interface ProberOptions {
   readonly fleet: Fleet;

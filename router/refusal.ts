@@ -1,5 +1,6 @@
 /** Why a call is served by nobody: what each worker did not meet, what left nobody, and when to ask again. */
 import type { Fleet } from './fleet.ts';
+import { tooLongByMs } from './overload.ts';
 import type { Need } from './pick.ts';
 import type { Prediction } from './predict.ts';
 import type { Worker } from './worker.ts';
@@ -16,6 +17,7 @@ export const constraints = [
   'tried',
   'ejected',
   'load',
+  'queue',
   'max_ttft_ms',
   'deadline_ms',
 ] as const;
@@ -91,12 +93,15 @@ const codes: Readonly<Record<Constraint, Refusal['code']>> = {
   tried: 'no_worker',
   ejected: 'no_worker',
   load: 'overloaded',
+  queue: 'overloaded',
   max_ttft_ms: 'overloaded',
   deadline_ms: 'overloaded',
 };
 
 /** How long until this worker, which refused for another reason than load, may be asked again; null where nobody knows. */
-function waitMs({ worker, prediction, refused }: Candidate, { policy }: Need, nowMs: number): number | null {
+function waitMs(candidate: Candidate, { model, policy }: Need, nowMs: number): number | null {
+  const { worker, prediction, refused } = candidate;
+  if (refused === 'queue') return Math.max(1, tooLongByMs(candidate, model));
   if (refused === 'ejected') return Math.max(1, (worker.breaker.openUntilMs ?? 0) - nowMs);
   if (prediction === null) return null;
   const tooLongMs =

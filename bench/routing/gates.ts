@@ -1,5 +1,5 @@
 /** What the product's router must be better than, and by how much (research on routing, §4.3). */
-import { ASKING, OURS } from './policies.ts';
+import { ASKING, FOUR, fourGateways, OURS } from './policies.ts';
 import type { Outcome } from './simulate.ts';
 import type { KindName } from './trace.ts';
 
@@ -13,15 +13,22 @@ export interface Gate {
   readonly isMet: boolean;
 }
 
-/** No routers of others: one knows what nobody can know, two are ours, with a part left out and with callers in a hurry. */
-const REFERENCES: ReadonlySet<string> = new Set(['true state', 'selfish', ASKING]);
+/** No routers of others: one knows what nobody can know, the rest are ours, with a part left out, callers in a hurry, or four doors. */
+const REFERENCES: ReadonlySet<string> = new Set(['true state', 'selfish', ASKING, ...Object.keys(fourGateways)]);
 const GOODPUT_TOLERANCE = 0.005;
+const FOUR_TOLERANCE = 0.06;
+/** Beyond it, what one gateway does not know yet of the others costs more. */
+const FOUR_LOAD_MAX = 1.3;
 
-export function gates(kind: KindName, outcomes: Outcomes): Gate[] {
+export function gates(kind: KindName, load: number, outcomes: Outcomes): Gate[] {
   const ours = outcomeOf(outcomes, OURS);
   const others = [...outcomes].filter(([name]) => name !== OURS && !REFERENCES.has(name));
   const best = Math.max(...others.map(([, { goodput }]) => goodput));
   const found = [atLeast('goodput less that of the best other', ours.goodput - best, -GOODPUT_TOLERANCE)];
+  const four = outcomes.get(FOUR);
+  if (four !== undefined && load <= FOUR_LOAD_MAX) {
+    found.push(atLeast('goodput of four gateways less that of one', four.goodput - ours.goodput, -FOUR_TOLERANCE));
+  }
   if (kind === 'long chat') {
     const share = (name: string) => ours.ttftP99Ms / outcomeOf(outcomes, name).ttftP99Ms;
     found.push(atMost('p99 of the first content, × two choices', share('two choices'), 0.75));

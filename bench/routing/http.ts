@@ -103,7 +103,7 @@ async function measure(
   for (const [index, { url }] of servers.entries()) fleet.upsert(recordOf(index, url));
   const stopProber = startProber({ fleet, outbound, log });
   await wait(WARM_MS);
-  const router: Router = { fleet, outbound, retries: new RetryBudget(), log };
+  const router: Router = { fleet, outbound, retries: new RetryBudget(), hedges: null, log };
   const beganMs = performance.now();
   const seen = await Promise.all(
     trace.map(async (call) => {

@@ -4,7 +4,7 @@ import { stderrProgress } from '../../workers/progress.ts';
 import { machine, storeResult, storeText } from '../machine.ts';
 import { chart } from './chart.ts';
 import { type Gate, gates } from './gates.ts';
-import { OURS, policies } from './policies.ts';
+import { fourGateways, OURS, policies } from './policies.ts';
 import { Chance } from './random.ts';
 import { type Outcome, simulate } from './simulate.ts';
 import { generate, type KindName, kinds, type TraceCall } from './trace.ts';
@@ -13,7 +13,7 @@ import { readTrace } from './trace-file.ts';
 const HELP = `npm run bench:routing -- [--trace FILE] [--loads 1,1.3] [--seeds 1,2,3] [--seconds N]
 
 Prints, for each kind of trace and each load, how many calls each policy served in time, and how long the first content took; then
-whether the gates hold at load 1. Without a file the traces are made, and the results stored in bench/results/.
+whether the gates hold, at each load and for each seed. Without a file the traces are made, and the results stored in bench/results/.
   --trace FILE   a Mooncake trace (JSON lines) or an Azure one (CSV) of your own instead
 Exits 1 when a gate is missed.
 `;
@@ -27,7 +27,6 @@ const { values } = parseArgs({
     help: { type: 'boolean', default: false },
   },
 });
-const GATED_LOAD = 1;
 
 export interface Line {
   readonly trace: string;
@@ -45,7 +44,7 @@ async function bench(): Promise<void> {
   const seeds = numbers(values.seeds);
   const progress = stderrProgress();
   const lines: Line[] = [];
-  const missed: (Gate & { trace: string; seed: number })[] = [];
+  const missed: (Gate & { trace: string; load: number; seed: number })[] = [];
   const names = values.trace === undefined ? Object.keys(kinds) : [values.trace];
   for (const trace of names) {
     for (const load of loads) {
@@ -53,12 +52,12 @@ async function bench(): Promise<void> {
       const found = await compare(trace, load, seeds);
       lines.push(...found);
       process.stdout.write(`${table(found)}\n`);
-      if (load !== GATED_LOAD || values.trace !== undefined) continue;
+      if (values.trace !== undefined) continue;
       for (const [index, seed] of seeds.entries()) {
         const outcomes = new Map(found.flatMap(({ policy, outcomes: all }) => entry(policy, all[index])));
-        const judged = gates(trace as KindName, outcomes);
+        const judged = gates(trace as KindName, load, outcomes);
         process.stdout.write(judged.map((gate) => gateLine(gate, seed)).join(''));
-        missed.push(...judged.filter(({ isMet }) => !isMet).map((gate) => ({ ...gate, trace, seed })));
+        missed.push(...judged.filter(({ isMet }) => !isMet).map((gate) => ({ ...gate, trace, load, seed })));
       }
     }
   }
@@ -72,7 +71,7 @@ async function bench(): Promise<void> {
 
 async function compare(trace: string, load: number, seeds: readonly number[]): Promise<Line[]> {
   const traces = await Promise.all(seeds.map((seed) => traceOf(trace, load, seed)));
-  return Object.entries(policies).map(([policy, build]) => ({
+  return Object.entries({ ...policies, ...fourGateways }).map(([policy, build]) => ({
     trace,
     load,
     policy,

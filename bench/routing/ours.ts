@@ -2,8 +2,9 @@
 import { Fleet } from '../../router/fleet.ts';
 import { look, type Need, pick } from '../../router/pick.ts';
 import { anyPolicy } from '../../router/policy.ts';
+import type { Reservation } from '../../router/reservation.ts';
 import { SharedLoad, TELL_MS } from '../../router/shared-load.ts';
-import type { Reservation } from '../../router/worker.ts';
+import { SharedPrefixes } from '../../router/shared-prefixes.ts';
 import type { Build, Site, World } from './policies.ts';
 import { BLOCK_TOKENS, type TraceCall } from './trace.ts';
 
@@ -46,12 +47,13 @@ function fleetOf(world: World): Fleet {
 
 /** By the product's own messages, each told a moment later. */
 function shareLoad(fleets: readonly Fleet[], world: World): void {
-  const peers: SharedLoad[] = fleets.map((fleet, index) => {
+  const peers: (SharedLoad | SharedPrefixes)[] = fleets.flatMap((fleet, index) => {
     const publish = (message: string) =>
       world.later(MESSAGE_MS, () => {
         for (const peer of peers) peer.receive(message);
       });
-    return new SharedLoad({ fleet, id: `gateway ${index}`, publish });
+    const options = { fleet, id: `gateway ${index}`, publish };
+    return [new SharedLoad(options), new SharedPrefixes(options)];
   });
   world.every(TELL_MS, () => {
     for (const peer of peers) peer.tick();

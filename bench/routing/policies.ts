@@ -222,4 +222,8 @@ export const policies: Readonly<Record<string, Build>> = {
 };
 
 /** The product behind four doors: no other way to route, but the same with less knowledge. */
-export const fourGateways = { telling: faregate({ gateways: 4 }), silent: faregate({ gateways: 4, share: false }) };
+export const FOUR = 'four gateways';
+export const fourGateways: Readonly<Record<string, Build>> = {
+  [FOUR]: faregate({ gateways: 4 }),
+  'four, silent': faregate({ gateways: 4, share: false }),
+};
