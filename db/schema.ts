@@ -196,6 +196,7 @@ export const worker = pgTable(
     country: text('country').notNull(),
     region: text('region').notNull(),
     slots: integer('slots').notNull(),
+    gpu: text('gpu'),
     state: text('state').notNull(),
     createdAt: createdAt(),
     removedAt: timestamp('removed_at', { withTimezone: true }),

@@ -45,7 +45,7 @@ test('a stream comes byte for byte, and its times are in order', async () => {
   expect(inFlight(router)).toEqual([0]);
 });
 
-test('after the first content nothing is tried again, and the break is told', async () => {
+test('I32 after the first content nothing is tried again, and the break is told', async () => {
   const { url } = await engine(async (response) => {
     head(response).write(role + word);
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -81,7 +81,7 @@ test('a proper stream without any content is an answer', async () => {
   expect(await readAll(answer)).toEqual({ text: role + stop + done, outcome: { kind: 'complete' } });
 });
 
-test('the caller leaving closes the upstream connection, in every phase', async () => {
+test('I11 the caller leaving closes the upstream connection, in every phase', async () => {
   const phases: Behaviour[] = [
     () => {},
     (response) => head(response).write(role),

@@ -21,7 +21,9 @@ export async function openFleet(platform: Platform, outbound: Outbound): Promise
   const { config, database, log, now, random } = platform;
   const registry = new Registry(database.sql);
   const onState: NonNullable<ConstructorParameters<typeof Fleet>[0]['onState']> = (worker, state) => {
-    log.info({ worker: worker.record.id, state, lastError: worker.lastError }, 'a worker changed its state');
+    const told = { worker: worker.record.id, operator: worker.record.operator, state, lastError: worker.lastError };
+    if (state === 'quarantined') log.error(told, 'a worker was taken out of service: its operator must mend it');
+    else log.info(told, 'a worker changed its state');
     platform.waitUntil(registry.setState(worker.record.id, state));
   };
   const fleet = new Fleet({ now, random, onState });

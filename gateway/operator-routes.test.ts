@@ -15,6 +15,7 @@ const declaration = {
   country: 'NO',
   region: 'eu-north',
   slots: 4,
+  gpu: 'l4',
 };
 
 beforeAll(async () => {
@@ -63,6 +64,7 @@ test.each([
   ['country', { country: 'XX' }],
   ['country', { country: 'no' }],
   ['region', { region: 'eu\nnorth' }],
+  ['gpu', { gpu: 'abacus' }],
   ['slots', { slots: 0 }],
   ['slots', { slots: 4_097 }],
 ])('a declaration is refused and %s named: %j', async (param, wrong) => {

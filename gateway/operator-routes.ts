@@ -2,6 +2,7 @@
 import type { Hono } from 'hono';
 import { z } from 'zod';
 import { earnings } from '../payments/ledger.ts';
+import { gpuNames } from '../router/gpu.ts';
 import { checkWorkerUrl, GuardError } from '../router/guard.ts';
 import type { StoredWorker } from '../router/registry.ts';
 import { isCountry } from './countries.ts';
@@ -32,6 +33,7 @@ const declaration = z.strictObject({
   country: z.string().refine(isCountry, 'expected a country code of ISO 3166-1 such as NO'),
   region: z.string().regex(/^[\w.-]{1,64}$/, 'expected 1 to 64 letters, digits, dots, dashes'),
   slots: z.int().min(1).max(SLOTS_MAX).describe('generations that the server runs at once'),
+  gpu: z.enum(gpuNames).nullish().describe('class of its GPU: how fast it is taken to be until it has shown it'),
 });
 
 const declarationExample = {
@@ -41,6 +43,7 @@ const declarationExample = {
   country: workerExample.country,
   region: workerExample.region,
   slots: workerExample.slots,
+  gpu: workerExample.gpu,
 };
 
 const registerWorker = defineRoute({
@@ -64,6 +67,7 @@ const registerWorker = defineRoute({
       country: body.country,
       region: body.region,
       slots: body.slots,
+      gpu: body.gpu ?? null,
     });
     return workerView(gateway, stored);
   },

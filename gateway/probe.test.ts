@@ -71,7 +71,7 @@ test('an embedding server is verified by an embedding', async () => {
   expect(worker.lastError).toBe(null);
 });
 
-test('a server whose health is good but whose calls fail never comes into service', async () => {
+test('I8 a server whose health is good but whose calls fail never comes into service', async () => {
   const { url, faults } = await simulator();
   faults.set({ fault: 'fail-fast' });
   expect((await fetch(`${url}/health`)).status).toBe(200);
@@ -130,7 +130,7 @@ test('a worker that is gone is found out without any traffic', async () => {
   expect(worker.lastError).toMatch(/^connect: .*reachable/);
 });
 
-test('a serving worker whose models are known is checked only when it was quiet for long', async () => {
+test('I21, I33 a serving worker whose models are known is checked only when it was quiet for long', async () => {
   const { url, seen } = await engine(answers(500, {}));
   const { fleet, worker, clock } = watch(url, { state: 'active' }, [['tiny', 'generation']]);
   fleet.good(worker);

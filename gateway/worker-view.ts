@@ -1,5 +1,6 @@
 /** A worker as its operator and the host see it: what was declared, what this gateway knows, why it earns or does not. */
 import { z } from 'zod';
+import { gpuNames } from '../router/gpu.ts';
 import type { StoredWorker } from '../router/registry.ts';
 import type { Gateway } from './platform.ts';
 
@@ -13,6 +14,7 @@ export const workerSchema = z.strictObject({
   country: z.string(),
   region: z.string(),
   slots: z.int(),
+  gpu: z.enum(gpuNames).nullable().describe('declared; null: the usual class'),
   in_flight: z.int().describe('generations that this gateway runs there now'),
   rtt_ms: z.number().nullable().describe('learned: one round trip; null before the first'),
   first_content_ms: z
@@ -33,6 +35,7 @@ export const workerExample = {
   country: 'NO',
   region: 'eu-north',
   slots: 64,
+  gpu: 'h100',
   in_flight: 3,
   rtt_ms: 11.4,
   first_content_ms: 84.2,
@@ -55,6 +58,7 @@ export function workerView(gateway: Gateway, stored: StoredWorker): z.input<type
     country: stored.country,
     region: stored.region,
     slots: stored.slots,
+    gpu: stored.gpu ?? null,
     in_flight: live?.inFlight ?? 0,
     rtt_ms: rounded(live?.times.rttMs),
     first_content_ms: rounded(live?.times.firstContentMs),

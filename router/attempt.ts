@@ -166,6 +166,7 @@ export class Attempt implements OutboundSink {
     if (hasContent) {
       this.times.firstContentAt = this.#fleet.now();
       this.#reservation.firstContent(this.#elapsedMs, this.#fleet.now());
+      this.#fleet.begun(this.#reservation.worker, this.#request.model);
     }
     this.#tail = new StreamTail({
       pause: () => this.#pause(),
@@ -214,7 +215,7 @@ export class Attempt implements OutboundSink {
 
   #fail(failure: Fault): void {
     if (!this.#close()) return;
-    this.#fleet.blame(this.#reservation.worker, failure);
+    this.#fleet.blame(this.#reservation.worker, failure, this.#request.model);
     this.#call?.abort(new Error(failure.reason));
     if (this.#tail !== null) {
       this.#tail.end({ kind: 'broken', fault: failure });

@@ -83,11 +83,12 @@ export class Breaker {
     this.#count(nowMs, true);
     this.#consecutive += 1;
     if (state === 'closed' && !this.#tooMany()) return false;
-    this.#eject(nowMs);
+    this.eject(nowMs);
     return true;
   }
 
-  #eject(nowMs: number): void {
+  /** Takes the worker out of service for a while, longer each time. */
+  eject(nowMs: number): void {
     if (this.#openUntilMs === null && nowMs - this.#closedAtMs > LONGEST_EJECTION_MS) this.#ejections = 0;
     this.#openUntilMs = nowMs + Math.min(FIRST_EJECTION_MS * 2 ** this.#ejections, LONGEST_EJECTION_MS);
     this.#ejections += 1;

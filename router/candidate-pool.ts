@@ -45,6 +45,16 @@ export class CandidatePool {
     }
   }
 
+  /** The worker is gone: nothing may hold on to it. */
+  forget(worker: Worker): void {
+    for (const [key, home] of this.#homes) if (home === worker) this.#homes.delete(key);
+  }
+
+  /** Beginnings that are remembered. */
+  get size(): number {
+    return this.#homes.size;
+  }
+
   #warm(pool: readonly Worker[], prefix: Prefix | null): Worker[] {
     const warm = new Set<Worker>();
     for (const key of prefix === null ? [] : landmarks(prefix).reverse()) {

@@ -80,7 +80,7 @@ export type Dispatched =
       readonly attempt: AttemptInfo | null;
     };
 
-/** When a pool whose workers were all full should be asked again. */
+/** When a pool whose workers were all full, or failed, should be asked again. */
 const FULL_RETRY_MS = 1000;
 
 /** Never throws. After a `stream` result the signal still closes the upstream. */
@@ -233,6 +233,6 @@ function refused({ code, constraint, retryAfterMs }: Refusal): Dispatched {
 function exhausted(failed: readonly FailedAttempt[]): Dispatched {
   const all = (reason: FaultReason) => failed.every((attempt) => attempt.reason === reason);
   const code = all('load') ? 'overloaded' : all('first_content_timeout') ? 'deadline_exceeded' : 'worker_failed';
-  const retryAfterMs = code === 'overloaded' ? FULL_RETRY_MS : null;
+  const retryAfterMs = code === 'deadline_exceeded' ? null : FULL_RETRY_MS;
   return { kind: 'failed', code, constraint: null, attempts: failed, retryAfterMs };
 }

@@ -22,6 +22,11 @@ export interface FleetModel {
   readonly workers: number;
 }
 
+/** Ejected is whoever takes, on average, so many times longer than predicted on top, and exceeds its peers by such a factor. */
+const EXCESS_MIN = 1;
+const EXCESS_FACTOR = 3;
+const PEERS_MIN = 2;
+
 export class Fleet {
   readonly now: () => number;
   readonly random: () => number;
@@ -57,7 +62,11 @@ export class Fleet {
 
   /** Forgets a worker. Calls that run there go on: they hold the worker themselves. */
   remove(id: string): void {
-    if (this.#workers.delete(id)) this.#rebuildPools();
+    const worker = this.#workers.get(id);
+    if (worker === undefined) return;
+    this.#workers.delete(id);
+    this.candidates.forget(worker);
+    this.#rebuildPools();
   }
 
   get(id: string): Worker | undefined {
@@ -86,17 +95,31 @@ export class Fleet {
     if (worker.mark(state)) this.#onState(worker, state);
   }
 
+  /** A worker has begun to answer. One that is always much slower than predicted, where its peers are not, is not well. */
+  begun(worker: Worker, model: string): void {
+    const own = worker.times.of(model).surprise;
+    if (own.excess === null || own.excess < EXCESS_MIN) return;
+    const others = this.pool(model).filter((peer) => peer !== worker);
+    const excesses = others.map((peer) => peer.times.of(model).surprise.excess).filter((excess) => excess !== null);
+    if (excesses.length < PEERS_MIN || own.excess < EXCESS_FACTOR * median(excesses)) return;
+    own.forget();
+    worker.complain('slow: much slower than it used to be, and than predicted, while others are not');
+    worker.breaker.eject(this.now());
+  }
+
   /** Counts a good answer of a worker, live or probed. */
   good(worker: Worker): void {
     if (worker.good(this.now())) this.#onState(worker, 'active');
   }
 
-  /** Counts what a worker did wrong. A full one only rests a moment; one that refuses our key serves no more until it is mended. */
-  blame(worker: Worker, fault: Fault): void {
+  /** Counts what a worker did wrong. A full one only rests a moment, one that refuses our key serves no more until it is mended, and a
+   * model that is not there is looked for by the checks. */
+  blame(worker: Worker, fault: Fault, model: string | null = null): void {
     worker.complain(explain(fault));
     // Whatever it was, the engine behind the address may be another one now.
     if (fault.reason === 'connect') worker.mirror.clear();
     if (fault.reason === 'load') worker.saturate(this.now());
+    else if (fault.reason === 'not_found' && model !== null) worker.missing(model, this.now());
     else if (fault.reason === 'credentials') this.mark(worker, 'quarantined');
     else worker.breaker.fault(this.now());
   }
@@ -111,4 +134,8 @@ export class Fleet {
       }
     }
   }
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
 }

@@ -27,7 +27,7 @@ test('a burst goes to the far worker rather than into the queue of the near one'
   expect(chosen).toEqual([...Array(4).fill('near'), ...Array(4).fill('far')]);
 });
 
-test('a prompt goes where its beginning is known, until that worker is too far behind', () => {
+test('R4, I6, I23 a prompt goes where its beginning is known, until that worker is too far behind', () => {
   const { fleet } = fleetOf([record('a', { slots: 64 }), record('b', { slots: 64 })]);
   const prefix = prefixOf('tenant', [Buffer.alloc(40_000, 'conversation ')]);
   const long = { ...wishing({ sort: 'ttft' }), promptTokens: 10_000, prefix };
@@ -95,7 +95,7 @@ test('R14 every worker that was looked at has a prediction and a score, or the r
   expect(picked.candidates[0]).toMatchObject({ prediction: { ttftMs: expect.any(Number) }, score: expect.any(Number) });
 });
 
-test('a fleet too large to look at whole still finds the worker that knows the prompt', () => {
+test('I7 a fleet too large to look at whole still finds the worker that knows the prompt', () => {
   const { fleet } = fleetOf(Array.from({ length: 400 }, (_, index) => record(`w${index}`, { slots: 64 })));
   const prefix = prefixOf('tenant', [Buffer.alloc(40_000, 'conversation ')]);
   const first = reserve(fleet, { promptTokens: 10_000, prefix });
@@ -109,7 +109,7 @@ test('a fleet too large to look at whole still finds the worker that knows the p
   }
 });
 
-test('a worker that comes back from ejection takes its full share only after a minute', () => {
+test('I3 a worker that comes back from ejection takes its full share only after a minute', () => {
   const { fleet, clock } = fleetOf([record('a', { slots: 10 })]);
   const worker = workerOf(fleet, 'a');
   for (let faults = 0; faults < 5; faults += 1) fleet.blame(worker, fault('http_error', 'HTTP 500'));

@@ -27,7 +27,7 @@ test.each(['verifying', 'quarantined', 'draining'] as const)('a worker that is %
   expect(refusal(fleet)).toMatchObject({ code: 'no_worker', constraint: 'state' });
 });
 
-test('no call ever leaves its allowed countries and operators, whatever was tried before', () => {
+test('R10 no call ever leaves its allowed countries and operators, whatever was tried before', () => {
   const worker = fc.record({ country: fc.constantFrom('NO', 'DE', 'US'), operator: fc.constantFrom('op_1', 'op_2') });
   fc.assert(
     fc.property(
@@ -60,13 +60,13 @@ test('a worker too short for the call is passed over, but a bound that fits nobo
   expect(idOf(reserve(fleet, { tokensMax: 9000 }))).toBe('long');
 });
 
-test('a hundred arrivals of one turn are spread over equal workers', () => {
+test('R5, I5 a hundred arrivals of one turn are spread over equal workers', () => {
   const { fleet } = fleetOf(Array.from({ length: 10 }, (_, index) => record(`w${index}`, { slots: 32 })));
   for (let arrival = 0; arrival < 100; arrival += 1) reserve(fleet);
   expect(Math.max(...fleet.all().map(({ inFlight }) => inFlight))).toBeLessThanOrEqual(13);
 });
 
-test('after any mix of reserving and releasing, released twice or not, every count is exactly 0', () => {
+test('R6, I10 after any mix of reserving and releasing, released twice or not, every count is exactly 0', () => {
   fc.assert(
     fc.property(fc.array(fc.record({ sequences: fc.integer({ min: 1, max: 4 }), twice: fc.boolean() })), (calls) => {
       const { fleet } = fleetOf([record('a'), record('b')]);
@@ -105,7 +105,7 @@ test('a worker that fails fast does not look fast', () => {
   expect(chosen.filter((id) => id === 'bad').length).toBeLessThanOrEqual(5);
 });
 
-test('a full pool says so, with a time to ask again; more slots take more', () => {
+test('I35 what a worker is given is capped: a full pool says so, with a time to ask again; more slots take more', () => {
   const { fleet } = fleetOf([record('a', { slots: 1 })]);
   for (let call = 0; call < 8; call += 1) reserve(fleet);
   expect(refusal(fleet)).toMatchObject({ code: 'overloaded', constraint: 'load', retryAfterMs: expect.any(Number) });
@@ -119,7 +119,7 @@ test('a call of many sequences fits an idle worker, however few its slots', () =
   expect(reserve(fleet, { sequences: 16 }).worker.inFlight).toBe(16);
 });
 
-test('a worker that said it is full rests for a second and is not blamed', () => {
+test('I1 a worker that said it is full rests for a second and is not blamed', () => {
   const { fleet, clock } = fleetOf([record('a')]);
   for (let times = 0; times < 50; times += 1) fleet.blame(workerOf(fleet, 'a'), fault('load', 'HTTP 503'));
   const { code, retryAfterMs } = refusal(fleet);
@@ -147,7 +147,7 @@ test('an ejected worker is degraded and gets nothing, then one trial, then its s
   expect(workerOf(fleet, 'a').state(clock.nowMs)).toBe('active');
 });
 
-test('when more than half of a pool is ejected, breakers are overruled: a bad worker beats none', () => {
+test('R9 when more than half of a pool is ejected, breakers are overruled: a bad worker beats none', () => {
   const { fleet } = fleetOf([record('a'), record('b'), record('c')]);
   eject(fleet, 'a');
   eject(fleet, 'b');
@@ -166,7 +166,7 @@ test('a retry prefers an operator that was not tried, then a worker that was not
   expect(idOf(reserve(fleet, { tried, exclude: new Set(['b', 'c']) }))).toBe('a');
 });
 
-test('a worker never seen is taken for an average one', () => {
+test('I3 a worker never seen is taken for an average one, not for the best', () => {
   const { fleet } = fleetOf([record('fast'), record('slow'), record('new')]);
   workerOf(fleet, 'fast').times.of('tiny').prefill.learn(10, 50, 0);
   workerOf(fleet, 'slow').times.of('tiny').prefill.learn(10, 5000, 0);

@@ -4,7 +4,7 @@
  */
 import type { Fleet } from './fleet.ts';
 import { anyPolicy, type Policy, permits, type Sort } from './policy.ts';
-import { neutralSpeed, type Prediction, type Speed, type Work } from './predict.ts';
+import { neutralSpeed, type Prediction, type Speed, USUAL_SPEED, type Work } from './predict.ts';
 import type { Prefix } from './prefix.ts';
 import { type Candidate, type Constraint, type Refusal, refusal } from './refusal.ts';
 import type { Reservation } from './reservation.ts';
@@ -115,15 +115,25 @@ class Judge {
     const cachedTokens = prefix === null ? 0 : Math.floor(promptTokens * worker.mirror.knownShare(prefix));
     const work = workOf(this.#need, cachedTokens);
     const distanceMs = worker.times.distanceMs(this.#nowMs);
-    const prediction = worker.times.of(model).predict(work, worker.loadAt(this.#nowMs), this.#neutral, distanceMs);
+    const prediction = worker.times
+      .of(model)
+      .predict(work, worker.loadAt(this.#nowMs), this.#strangerSpeed(worker), distanceMs);
     const { first, rest } = weights[policy.sort];
     const { ttftMs, totalMs, delayMs } = prediction;
     const score = first * ttftMs + rest * (totalMs - ttftMs) + INTERFERENCE * delayMs;
     return { worker, refused: tooSlow(prediction, policy), prediction, cachedTokens, score };
   }
 
+  /** As fast as declared, where the others are. */
+  #strangerSpeed({ declared }: Worker): Speed {
+    if (declared === USUAL_SPEED) return this.#neutral;
+    const { prefill, decode } = this.#neutral;
+    return { prefill: prefill * declared.prefill, decode: decode * declared.decode };
+  }
+
   #refuses(worker: Worker): Constraint | null {
     const { model, kind, sequences } = this.#need;
+    if (!worker.has(model, this.#nowMs)) return 'model';
     if (worker.contextOf(model) < this.#contextMin) return 'context';
     if (kind !== undefined && (worker.kinds.get(model) ?? kind) !== kind) return 'endpoint';
     const ruledOut = this.#isFree ? null : this.#rulesOut(worker.record);

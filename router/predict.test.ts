@@ -88,7 +88,10 @@ test('an unknown worker is taken to be as fast as the mean of the known ones', (
     known.of('tiny').prefill.learn(1_000, 2 * (30 + 1_000 / 12), call);
     other.of('tiny').prefill.learn(1_000, 4 * (30 + 1_000 / 12), call);
   }
-  const speed = neutralSpeed([{ times: known }, { times: other }, { times: unknown }], 'tiny');
+  const speed = neutralSpeed(
+    [known, other, unknown].map((times) => ({ times, declared: USUAL_SPEED })),
+    'tiny',
+  );
   expect(speed).toEqual({ prefill: expect.closeTo(3), decode: 1 });
   expect(unknown.of('tiny').predict(work, idle, speed, 0).ttftMs).toBeCloseTo(3 * (30 + 1_000 / 12));
 });

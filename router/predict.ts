@@ -71,7 +71,7 @@ export class ModelTimes {
   /** How long a generation holds its slot; null before the first. */
   #serviceMs: number | null = null;
 
-  /** A worker that was never seen is taken to be as slow as `neutral` says that others are. */
+  /** A worker that was never seen is taken to be as slow as `neutral` says. */
   predict(work: Work, load: Load, neutral: Speed, distanceMs: number): Prediction {
     const prefillTimes = this.prefill.known ? 1 : neutral.prefill;
     const decodeTimes = this.decode.known ? 1 : neutral.decode;
@@ -163,14 +163,17 @@ export class WorkerTimes {
   }
 }
 
-/** The mean speed of those workers of a pool that have shown any: what one without history is taken for. */
-export function neutralSpeed(pool: readonly { readonly times: WorkerTimes }[], model: string): Speed {
+/** How much slower than declared those workers of a pool are that have shown any speed: what one without history is taken for. */
+export function neutralSpeed(
+  pool: readonly { readonly times: WorkerTimes; readonly declared: Speed }[],
+  model: string,
+): Speed {
   const prefill = new Mean();
   const decode = new Mean();
-  for (const { times } of pool) {
+  for (const { times, declared } of pool) {
     const shown = times.of(model);
-    if (shown.prefill.known) prefill.add(shown.prefill.ratio);
-    if (shown.decode.known) decode.add(shown.decode.ratio);
+    if (shown.prefill.known) prefill.add(shown.prefill.ratio / declared.prefill);
+    if (shown.decode.known) decode.add(shown.decode.ratio / declared.decode);
   }
   return { prefill: prefill.or(1), decode: decode.or(1) };
 }

@@ -3,6 +3,7 @@
  * away each is. `/health` says nothing (a frozen engine is healthy by it), so a check is a real answer of one token.
  */
 import { Attempt, type AttemptEnd } from './attempt.ts';
+import { readCacheTokens } from './cache-size.ts';
 import type { Fleet } from './fleet.ts';
 import type { Outbound } from './outbound.ts';
 import { USUAL_SPEED } from './predict.ts';
@@ -129,6 +130,7 @@ class Prober {
     const waitMs = good ? 0 : Math.min(FIRST_RETRY_MS * 2 ** watch.failures, LONGEST_RETRY_MS);
     watch.failures = good ? 0 : watch.failures + 1;
     watch.checkAtMs = this.#fleet.now() + waitMs;
+    if (good) await this.#readCache(worker);
     const before = worker.lifecycle;
     if (good && !worker.serves && before !== 'draining') this.#fleet.mark(worker, 'probation');
     if (before !== worker.lifecycle || !good) {
@@ -146,7 +148,7 @@ class Prober {
       const verdict = await this.#tryQuestion(worker, model, question);
       if (verdict === 'good') {
         watch.questions.set(model, question);
-        worker.kinds.set(model, question.path === '/v1/embeddings' ? 'embedding' : 'generation');
+        worker.found(model, question.path === '/v1/embeddings' ? 'embedding' : 'generation');
       }
       if (verdict !== 'other_way') return verdict === 'good';
     }
@@ -181,6 +183,12 @@ class Prober {
       .predict(QUESTION_WORK, worker.loadAt(nowMs), USUAL_SPEED, times.distanceMs(nowMs));
     const call = { model, work: QUESTION_WORK, prediction, cachedTokens: 0, prefix: null, showsContent: true };
     return worker.reserve(call, nowMs);
+  }
+
+  async #readCache(worker: Worker): Promise<void> {
+    const limits = { connectMs: CONNECT_MS, signal: this.#control.signal };
+    const tokens = await readCacheTokens(this.#fleet, worker, this.#outbound, limits);
+    if (tokens !== null) worker.learnCacheTokens(tokens);
   }
 
   async #measure(worker: Worker, watch: Watch): Promise<void> {

@@ -6,6 +6,7 @@ import type postgres from 'postgres';
 import { v7 as uuidv7 } from 'uuid';
 import { isRecord } from './fault.ts';
 import type { Fleet } from './fleet.ts';
+import { gpuNames } from './gpu.ts';
 import type { WorkerRecord, WorkerState } from './worker.ts';
 
 type Sql = postgres.Sql<{ bigint: bigint }>;
@@ -13,7 +14,7 @@ type Sql = postgres.Sql<{ bigint: bigint }>;
 /** What an operator declares. The URL has been through `checkWorkerUrl`. */
 export type WorkerDeclaration = Pick<
   WorkerRecord,
-  'operator' | 'url' | 'engineKey' | 'models' | 'country' | 'region' | 'slots'
+  'operator' | 'url' | 'engineKey' | 'models' | 'country' | 'region' | 'slots' | 'gpu'
 >;
 
 /** A stored worker with its place in lists. */
@@ -33,12 +34,12 @@ export class Registry {
 
   /** Stores a new worker; it serves once it has passed its first check. */
   async insert(declared: WorkerDeclaration): Promise<StoredWorker> {
-    const { operator, url, engineKey, models, country, region, slots } = declared;
+    const { operator, url, engineKey, models, country, region, slots, gpu = null } = declared;
     const id = `wrk_${uuidv7().replaceAll('-', '')}`;
     const [row] = await this.#sql`
-      insert into worker (id, operator, url, engine_key, models, country, region, slots, state)
+      insert into worker (id, operator, url, engine_key, models, country, region, slots, gpu, state)
       values (${id}, ${operator}, ${url}, ${engineKey}, ${JSON.stringify(models)}::text::jsonb, ${country}, ${region},
-        ${slots}, 'verifying')
+        ${slots}, ${gpu}, 'verifying')
       returning ${this.#columns()}, pg_notify(${CHANNEL}, id)`;
     if (row === undefined) throw new Error('the insert returned no row');
     return fromRow(row);
@@ -122,7 +123,7 @@ export class Registry {
   }
 
   #columns() {
-    return this.#sql`id, operator, url, engine_key, models, country, region, slots, state, created_at`;
+    return this.#sql`id, operator, url, engine_key, models, country, region, slots, gpu, state, created_at`;
   }
 }
 
@@ -144,6 +145,7 @@ function fromRow(row: postgres.Row): StoredWorker {
     country: String(row.country),
     region: String(row.region),
     slots: Number(row.slots),
+    gpu: gpuNames.find((known) => known === row.gpu) ?? null,
     state,
     createdAt: new Date(row.created_at),
   };

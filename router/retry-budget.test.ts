@@ -7,7 +7,7 @@ const takes = (budget: RetryBudget, nowMs: number) => {
   return taken;
 };
 
-test('a sick pool is not drowned in retries: ten a second, and one for each ten successes', () => {
+test('I27 a sick pool is not drowned in retries: ten a second, and one for each ten successes', () => {
   const budget = new RetryBudget();
   takes(budget, 0);
   expect(takes(budget, 0)).toBe(0);

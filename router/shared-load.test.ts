@@ -25,7 +25,7 @@ function gateways(count: number) {
 
 const nothing = { inFlight: 0, waiting: 0, waitingTokens: 0 };
 
-test('what one gateway has running counts at the others, and after its end no more', () => {
+test('I25 what one gateway has running counts at the others, and after its end no more', () => {
   const { peers, tick, elsewhere, clock } = gateways(2);
   const [one, other] = peers;
   if (one === undefined || other === undefined) throw new Error('nobody there');
@@ -54,7 +54,7 @@ test('two gateways that serve a burst together do not send it to the same worker
   expect(total('b')).toBe(10);
 });
 
-test('a gateway that falls silent is forgotten with its counts after 15 s; one that leaves at once', () => {
+test('I14 a gateway that falls silent is forgotten with its counts after 15 s; one that leaves at once', () => {
   const { peers, line, tick, elsewhere } = gateways(3);
   for (const { fleet } of peers) reserve(fleet);
   tick();
@@ -70,7 +70,7 @@ test('a gateway that falls silent is forgotten with its counts after 15 s; one t
   expect(inFlight()).toBe(2);
 });
 
-test('a quiet gateway says so once in five seconds, not more', () => {
+test('I21 a quiet gateway says so once in five seconds, not more', () => {
   const { line, tick } = gateways(1);
   for (let ticks = 0; ticks < 150; ticks += 1) tick();
   expect(line.messages).toBeLessThanOrEqual(7);

@@ -1,6 +1,7 @@
 /** One registered endpoint that can serve a call: what was declared about it, and what this gateway has learned. */
 import { Breaker } from './breaker.ts';
-import { type Load, WorkerTimes } from './predict.ts';
+import { type Gpu, gpus } from './gpu.ts';
+import { type Load, type Speed, USUAL_SPEED, WorkerTimes } from './predict.ts';
 import { PrefixMirror } from './prefix.ts';
 import { Reservation, type Reserved } from './reservation.ts';
 
@@ -22,6 +23,8 @@ export interface WorkerRecord {
   readonly region: string;
   /** Generations that it runs at once. */
   readonly slots: number;
+  /** Declared class of its GPU; absent or null: the usual one. */
+  readonly gpu?: Gpu | null;
   readonly state: WorkerState;
 }
 
@@ -29,6 +32,8 @@ export interface WorkerRecord {
 const PROBATION_GOOD_ANSWERS = 5;
 /** How long a worker that said 429 or 503 gets no more calls. */
 const SATURATED_MS = 1000;
+/** How long a model that a worker did not have is not asked of it again, unless a check finds it there. */
+const ABSENT_MS = 60_000;
 /** Contexts that an engine's memory is taken to hold. */
 const FULL_CONTEXTS = 8;
 
@@ -51,6 +56,10 @@ export class Worker {
   lastError: string | null = null;
   /** What each model turned out to do when it was checked: a server either generates or embeds. */
   readonly kinds = new Map<string, ModelKind>();
+  /** Models that it turned out not to have, and until when that is believed. */
+  readonly #absent = new Map<string, number>();
+  /** What its engine's cache holds, as far as it told. */
+  #cacheTokens: number | null = null;
   /** When it last gave content or a good answer (monotonic ms). */
   lastGoodAtMs: number | null = null;
   #lifecycle: WorkerState;
@@ -61,7 +70,7 @@ export class Worker {
   constructor(record: WorkerRecord) {
     this.record = record;
     this.#lifecycle = record.state;
-    this.mirror.resize(cacheTokens(record));
+    this.mirror.resize(guessedCacheTokens(record));
   }
 
   /** Takes over a changed record; what was learned stays, unless the worker is now another machine. */
@@ -69,7 +78,7 @@ export class Worker {
     this.record = record;
     this.#lifecycle = record.state;
     this.#targets.clear();
-    this.mirror.resize(cacheTokens(record));
+    this.mirror.resize(this.#cacheTokens ?? guessedCacheTokens(record));
   }
 
   /** The state without regard to the breaker: what the registry stores. */
@@ -117,6 +126,33 @@ export class Worker {
     return this.#saturatedUntilMs;
   }
 
+  /** It answered 404 for a model that it was registered with. */
+  missing(model: string, nowMs: number): void {
+    this.#absent.set(model, nowMs + ABSENT_MS);
+    this.kinds.delete(model);
+  }
+
+  /** A check found what the model does there. */
+  found(model: string, kind: ModelKind): void {
+    this.#absent.delete(model);
+    this.kinds.set(model, kind);
+  }
+
+  has(model: string, nowMs: number): boolean {
+    return this.#absent.size === 0 || (this.#absent.get(model) ?? 0) <= nowMs;
+  }
+
+  learnCacheTokens(tokens: number): void {
+    this.#cacheTokens = tokens;
+    this.mirror.resize(tokens);
+  }
+
+  /** What it is taken for until it has shown anything. */
+  get declared(): Speed {
+    const { gpu } = this.record;
+    return gpu === undefined || gpu === null ? USUAL_SPEED : gpus[gpu];
+  }
+
   contextOf(model: string): number {
     for (const { id, contextLength } of this.record.models) if (id === model) return contextLength;
     return 0;
@@ -161,7 +197,7 @@ export class Worker {
 }
 
 /** For want of anybody's word on it: an engine has room for a few full contexts, not for one in each slot. */
-function cacheTokens({ models, slots }: WorkerRecord): number {
+function guessedCacheTokens({ models, slots }: WorkerRecord): number {
   const longest = models.reduce((most, { contextLength }) => Math.max(most, contextLength), 0);
   return longest * Math.min(slots, FULL_CONTEXTS);
 }

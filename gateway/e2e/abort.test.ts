@@ -74,7 +74,7 @@ const ask = (content: string, stream: boolean) => ({
 describe.each([
   ['a plain client', {}],
   ['a stock client, which may ask again', { 'x-stainless-retry-count': '0' }],
-])('%s that leaves', (_client, headers: Record<string, string>) => {
+])('I11 %s that leaves', (_client, headers: Record<string, string>) => {
   test.each([
     ['during the prefill of a stream', ask(words, true), () => false, 100, 0],
     ['during the prefill of a whole answer', ask(words, false), () => false, 100, 0],

@@ -105,7 +105,7 @@ test('a wish that nobody knows is refused by its name', async () => {
   expect(JSON.parse(text)).toMatchObject({ error: { param: 'provider.order' } });
 });
 
-test('the deadline of the caller ends its call', async () => {
+test('I13 the deadline of the caller ends its call', async () => {
   const body = { model: 'tiny', messages, max_tokens: 4_000, provider: { deadline_ms: 300 } };
   const response = await gateway.post('/v1/chat/completions', { ...body, min_tokens: 4_000, stream: true });
   const text = await response.text();

@@ -30,7 +30,7 @@ afterAll(async () => {
   await rm(dataDir, { recursive: true, force: true });
 });
 
-test('a gateway knows what the others have running on a worker, and that it has ended', async () => {
+test('I25 a gateway knows what the others have running on a worker, and that it has ended', async () => {
   const elsewhere = () => second.gateway.router.fleet.get(first.workerIds[0] ?? '')?.elsewhere.inFlight;
   const control = new AbortController();
   const body = { model: 'tiny', messages: [{ role: 'user', content: 'Go on' }], max_tokens: 4_000, min_tokens: 4_000 };

@@ -23,7 +23,7 @@ function ask(stream: boolean): Promise<Response> {
   return gateway.post('/v1/chat/completions', { model: 'tiny', messages, max_tokens: 4, stream });
 }
 
-test('a stream that waits gets its head and comments, which clients skip, and then its answer', async () => {
+test('I28 a stream that waits gets its head and comments, which clients skip, and then its answer', async () => {
   gateway.simulators[0]?.faults.set({ fault: 'stall', afterTokens: 0, ms: 600, count: 1 });
   const response = await ask(true);
   const text = await response.text();
