@@ -82,7 +82,7 @@ test('a failure never makes a worker look faster, however fast it fails, and is 
   expect(times.distanceMs(0)).toBeLessThan(600);
 });
 
-test('an unknown worker is taken to be as fast as the mean of the known ones', () => {
+test('an unknown worker is taken to be as fast as the harmonic mean of the known ones', () => {
   const [known, other, unknown] = [new WorkerTimes(), new WorkerTimes(), new WorkerTimes()];
   for (let call = 0; call < 20; call += 1) {
     known.of('tiny').prefill.learn(1_000, 2 * (30 + 1_000 / 12), call);
@@ -92,6 +92,6 @@ test('an unknown worker is taken to be as fast as the mean of the known ones', (
     [known, other, unknown].map((times) => ({ times, declared: USUAL_SPEED })),
     'tiny',
   );
-  expect(speed).toEqual({ prefill: expect.closeTo(3), decode: 1 });
-  expect(unknown.of('tiny').predict(work, idle, speed, 0).ttftMs).toBeCloseTo(3 * (30 + 1_000 / 12));
+  expect(speed).toEqual({ prefill: expect.closeTo(8 / 3), decode: 1 });
+  expect(unknown.of('tiny').predict(work, idle, speed, 0).ttftMs).toBeCloseTo((8 / 3) * (30 + 1_000 / 12));
 });

@@ -163,7 +163,7 @@ export class WorkerTimes {
   }
 }
 
-/** How much slower than declared those workers of a pool are that have shown any speed: what one without history is taken for. */
+/** How much slower than declared, on average, those workers of a pool are that have shown any speed: what one without history is taken for. */
 export function neutralSpeed(
   pool: readonly { readonly times: WorkerTimes; readonly declared: Speed }[],
   model: string,
@@ -178,17 +178,18 @@ export function neutralSpeed(
   return { prefill: prefill.or(1), decode: decode.or(1) };
 }
 
+/** Harmonic: one that was measured in a bad moment must not make all strangers look slow, or none would ever be asked. */
 class Mean {
-  #sum = 0;
+  #inverse = 0;
   #count = 0;
 
   add(value: number): void {
-    this.#sum += value;
+    this.#inverse += 1 / value;
     this.#count += 1;
   }
 
   or(nothing: number): number {
-    return this.#count === 0 ? nothing : this.#sum / this.#count;
+    return this.#count === 0 ? nothing : this.#count / this.#inverse;
   }
 }
 
