@@ -4,10 +4,11 @@ import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
-import { connect } from '../db/connect.ts';
+import { connect, STATEMENT_MS } from '../db/connect.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../db/embedded.ts';
 import { migrate } from '../db/migrate.ts';
 import { keepPartitions } from '../db/partitions.ts';
+import { watchedSockets } from '../db/watched-socket.ts';
 import { type InstanceDirectory, lockDirectory } from '../payments/directory.ts';
 import { openInstance } from '../payments/instance.ts';
 import { PriceList } from '../payments/prices.ts';
@@ -33,6 +34,8 @@ import { PromptRatios } from './usage.ts';
 
 /** For the error events of calls that the drain cuts off. */
 const LAST_WORDS_MS = 1_000;
+/** A connection to the database is given up when an answer is later by so much than the server can be. */
+const SILENCE_GRACE_MS = 5_000;
 
 export interface RunningGateway {
   readonly url: string;
@@ -71,7 +74,7 @@ async function start(
   undo.unshift(() => platform.database.close());
   const adminKey = config.adminKey ?? (await loadAdminKey(config.dataDir));
   const isAlone = config.processNumber === null;
-  const gateway = await assemble(platform, { adminKey, directory: held.directory }, undo);
+  const gateway = await assemble(platform, { adminKey, directory: held.directory, databaseUrl }, undo);
   const { server, url } = await serveGateway(gateway, config);
   if (isAlone) await writeWhereabouts(config.dataDir, { url, pid: process.pid });
   log.info({ url, region: config.region }, 'ready');
@@ -92,12 +95,15 @@ async function start(
 /** Builds what stands upon the platform; each part's way back is put in front of the others'. */
 async function assemble(
   platform: Platform,
-  { adminKey, directory }: { adminKey: string; directory: InstanceDirectory },
+  { adminKey, directory, databaseUrl }: { adminKey: string; directory: InstanceDirectory; databaseUrl: string },
   undo: (() => Promise<unknown>)[],
 ): Promise<Gateway> {
   const { config, database, log } = platform;
+  // Months of calls are read for longer than a call may take: on a connection whose silence means nothing.
+  const upkeep = connect(databaseUrl, { max: 1 });
+  undo.unshift(() => upkeep.close());
   undo.unshift(
-    keepPartitions(database.sql, {
+    keepPartitions(upkeep.sql, {
       keepMonths: config.keepMonths,
       archive: join(config.dataDir, 'archive'),
       archived: (month) => log.info({ month }, 'the calls of a month are archived'),
@@ -154,7 +160,7 @@ async function assemble(
 function nodePlatform(config: Config, log: Log, databaseUrl: string): Platform {
   return {
     config,
-    database: connect(databaseUrl),
+    database: connect(databaseUrl, { socket: watchedSockets(STATEMENT_MS + SILENCE_GRACE_MS) }),
     log,
     now: () => performance.now(),
     random: Math.random,

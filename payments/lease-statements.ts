@@ -37,8 +37,15 @@ interface LeaseOf {
   readonly accountId: string;
   readonly budgets: readonly string[];
 }
-/** Nobody waits for an instance that left so many recalls without an answer. */
+/** Nobody waits for long for an instance that left so many recalls without an answer. */
 const RECALLS_UNANSWERED_MAX = 3;
+
+/** A lease that was asked for what its holder does not use. `silent`: the holder is dead or cut off, or was so until just now. */
+export interface Asked {
+  readonly id: string;
+  readonly silent: boolean;
+}
+
 const LIMIT_MS = 10_000;
 const LEASES_PER_RETURN = 1_000;
 
@@ -139,37 +146,36 @@ function expiry(sql: Sql) {
 }
 
 /**
- * Calls on the living holders of the account's other leases to give back what they do not use: on all of them where the account
- * itself lacks `need`, otherwise on those under a budget that does. Answers the leases whose answer is worth waiting for. A statement
- * of its own: one that waited for the prepaid row would not see who took the money meanwhile.
+ * Calls on the holders of the account's other leases to give back what they do not use: on all of them where the account itself lacks
+ * `need`, otherwise on those under a budget that does. Leases of a life that ended are among them: the next life is giving them back.
+ * A statement of its own: one that waited for the prepaid row would not see who took the money meanwhile.
  */
-export async function recall(sql: Sql, { leaseId, accountId, budgets }: LeaseOf, need: Nanousd): Promise<string[]> {
-  const leases = await sql<{ id: string; unanswered: number }[]>`
+export function recall(sql: Sql, { leaseId, accountId, budgets }: LeaseOf, need: Nanousd): Promise<Asked[]> {
+  return sql<Asked[]>`
     with short as (
       select case when a.balance >= ${need.toString()}::numeric then array(
         select b.id from budget b where b.id = any(${textArray(budgets)}::text[]) and ${leftNow(sql)} < ${need.toString()}::numeric
       ) end as budgets
       from account a where a.id = ${accountId}
     ), holders as (
-      select l.id from lease l, instance i, account a, short
+      select l.id from lease l, account a, short
       where l.account_id = ${accountId} and l.state = 'open' and l.id <> ${leaseId}
         and coalesce(l.budgets && short.budgets, short.budgets is null)
-        and i.id = l.instance_id and i.epoch = l.epoch and a.id = l.id and a.balance > 0
+        and a.id = l.id and a.balance > 0
       order by l.id for no key update of l
     ), asked as (
       update lease l set recalled = l.recalled + 1 from holders where l.id = holders.id
-      returning l.id, l.recalled - l.answered as unanswered
+      returning l.id, l.recalled - l.answered > ${RECALLS_UNANSWERED_MAX} as silent
     )
     select asked.*, pg_notify(${RECALLS},
       json_build_object('account', ${accountId}::text, 'asker', ${leaseId}::text, 'budgets', short.budgets)::text)
     from asked, short`;
-  return leases.filter(({ unanswered }) => unanswered <= RECALLS_UNANSWERED_MAX).map(({ id }) => id);
 }
 
 /** Whether any of the leases still owes its answer to a recall. */
-export async function unanswered(sql: Sql, leases: readonly string[]): Promise<boolean> {
+export async function unanswered(sql: Sql, leases: readonly Asked[]): Promise<boolean> {
   const rows = await sql`
-    select from lease where id in ${sql(leases)} and state = 'open' and answered < recalled limit 1`;
+    select from lease where id in ${sql(leases.map(({ id }) => id))} and state = 'open' and answered < recalled limit 1`;
   return rows.length > 0;
 }
 

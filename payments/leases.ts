@@ -38,6 +38,8 @@ const PREFETCH_PAUSE_MS = 500;
 /** Other instances have a good second to give back what they do not use, in pauses that double. Most need milliseconds. */
 const RECALL_POLL_MS = 5;
 const RECALL_PAUSE_MAX_MS = 640;
+/** One that was silent may have come back just now, and answers soon if it has. */
+const SILENT_PAUSE_MAX_MS = 40;
 /** Nothing held and nothing taken for so long: the money goes back. */
 const IDLE_MS = 60_000;
 const TEND_EVERY_MS = 10_000;
@@ -216,11 +218,14 @@ export class Leases {
     await withDeadline(earlierSettled, STATEMENT_LIMIT_MS);
     const { least } = purse.nextGrant(now());
     const asked = await repeat(() => statements.recall(sql, purse, least), STATEMENT_LIMIT_MS);
-    for (let pauseMs = RECALL_POLL_MS; asked.length > 0 && pauseMs <= RECALL_PAUSE_MAX_MS; pauseMs *= 2) {
+    const lively = asked.filter(({ silent }) => !silent);
+    for (let pauseMs = RECALL_POLL_MS; pauseMs <= RECALL_PAUSE_MAX_MS; pauseMs *= 2) {
+      const awaited = pauseMs <= SILENT_PAUSE_MAX_MS ? asked : lively;
+      if (awaited.length === 0) break;
       await sleep(pauseMs);
       // Two that recall from each other must not wait for each other.
       if (this.#emptying.delete(purse)) await this.#giveBack(purse);
-      const waiting = await repeat(() => statements.unanswered(sql, asked), STATEMENT_LIMIT_MS);
+      const waiting = await repeat(() => statements.unanswered(sql, awaited), STATEMENT_LIMIT_MS);
       if (!waiting) return purse.recalled(true, now());
     }
     purse.recalled(false, now());
