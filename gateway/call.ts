@@ -148,6 +148,7 @@ export class Call {
     const { request, price } = this.#known;
     this.#hold = hold;
     hold.open({ endpoint: this.endpoint, model: request.model, streamed: request.stream, price });
+    this.meter.limit(maxTokens * this.request.sequences);
     if (this.request.maxTokens === null) this.#clampedMaxTokens = maxTokens;
   }
 

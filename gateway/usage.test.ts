@@ -14,6 +14,13 @@ describe('metering', () => {
     expect(meter.read()).toEqual({ promptTokens: 10, cachedTokens: 0, completionTokens: 4 });
   });
 
+  test('no more tokens are billed than were asked for, however many bytes came', () => {
+    const meter = new Meter(100, 25);
+    meter.limit(3);
+    meter.observeEvent(content('some long words', { prompt_tokens: 10, completion_tokens: 12 }));
+    expect(meter.read().completionTokens).toBe(3);
+  });
+
   test('a prompt is never longer than its upper bound, whatever the worker claims', () => {
     const meter = new Meter(100, 25);
     meter.observeEvent(content('word', { prompt_tokens: 1_000_000, completion_tokens: 1 }));

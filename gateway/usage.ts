@@ -24,6 +24,7 @@ export class Meter {
   /** Running claims, one per choice: vLLM's running usage counts the choice of the chunk. */
   readonly #claimedByChoice = new Map<number, number>();
   #tokensMax = 0;
+  #askedMax = Number.POSITIVE_INFINITY;
   #contentEvents = 0;
 
   /** `estimatedPromptTokens` is billed where no worker said a number: a caller left before the first event. */
@@ -40,6 +41,11 @@ export class Meter {
   /** Tokens of the prompt that the worker says it knew; null when it says nothing. */
   get claimedCachedTokens(): number | null {
     return this.#cachedTokens;
+  }
+
+  /** Of all answers together, no more was asked for: no more is billed, whatever is claimed and delivered. */
+  limit(completionTokensMax: number): void {
+    this.#askedMax = completionTokensMax;
   }
 
   observeEvent(event: StreamEvent): void {
@@ -59,7 +65,7 @@ export class Meter {
     return {
       promptTokens,
       cachedTokens: Math.min(this.#cachedTokens ?? 0, promptTokens),
-      completionTokens: Math.min(this.#claimedCompletionTokens(), this.#tokensMax),
+      completionTokens: Math.min(this.#claimedCompletionTokens(), this.#tokensMax, this.#askedMax),
     };
   }
 

@@ -16,6 +16,8 @@ const ANCHOR_WEIGHT = 2;
 const KEPT_PER_SIGHT = 0.995;
 /** And what time leaves: whoever is asked seldom is judged by the present too. */
 const HALF_LIFE_MS = 120_000;
+/** What was seen within so long is not doubted. */
+const FRESH_MS = 10_000;
 /** No sight counts as more than so many times what was expected, once there is something to expect. */
 const SURPRISE_MAX = 4;
 const SIGHTS_TO_EXPECT = 8;
@@ -51,6 +53,18 @@ export class DecayedLine {
   /** How many times slower than usual; 1 before the first sight. */
   get ratio(): number {
     return this.#sights === 0 ? 1 : this.#ratios / this.#sights;
+  }
+
+  /**
+   * What the line is to be multiplied with, where `others` are so many times slower than usual: before the first sight it is one of them,
+   * and unseen for long it becomes one again, so that nobody is passed over for ever for a bad moment.
+   */
+  stretch(others: number, nowMs: number): number {
+    if (this.#sights === 0) return others;
+    const agoMs = nowMs - this.#learnedAtMs;
+    if (agoMs < FRESH_MS) return 1;
+    const kept = 0.5 ** (agoMs / HALF_LIFE_MS);
+    return kept + ((1 - kept) * others) / this.ratio;
   }
 
   at(x: number): number {

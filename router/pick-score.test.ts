@@ -55,7 +55,7 @@ test('a prompt that would hold up many running answers is charged for it', () =>
 });
 
 function reserved(uncachedTokens: number) {
-  const prediction = { ttftMs: 50, slotWaitMs: 0, perTokenMs: 15, totalMs: 300, delayMs: 0 };
+  const prediction = { ttftMs: 50, slotWaitMs: 0, promptsWaitMs: 0, perTokenMs: 15, totalMs: 300, delayMs: 0 };
   const work = { uncachedTokens, outputTokens: 16, sequences: 1 };
   return { model: 'tiny', work, prediction, cachedTokens: 0, prefix: null, showsContent: true };
 }

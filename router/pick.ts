@@ -115,9 +115,11 @@ class Judge {
     const cachedTokens = prefix === null ? 0 : Math.floor(promptTokens * worker.mirror.knownShare(prefix));
     const work = workOf(this.#need, cachedTokens);
     const distanceMs = worker.times.distanceMs(this.#nowMs);
-    const prediction = worker.times
-      .of(model)
-      .predict(work, worker.loadAt(this.#nowMs), this.#strangerSpeed(worker), distanceMs);
+    const prediction = worker.times.of(model).predict(work, worker.loadAt(this.#nowMs), {
+      neutral: this.#strangerSpeed(worker),
+      distanceMs,
+      nowMs: this.#nowMs,
+    });
     const { first, rest } = weights[policy.sort];
     const { ttftMs, totalMs, delayMs } = prediction;
     const score = first * ttftMs + rest * (totalMs - ttftMs) + INTERFERENCE * delayMs;

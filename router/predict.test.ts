@@ -3,7 +3,8 @@ import { ModelTimes, neutralSpeed, USUAL_SPEED, WorkerTimes } from './predict.ts
 
 const idle = { slots: 8, inFlight: 0, waiting: 0, waitingTokens: 0 };
 const work = { uncachedTokens: 1_000, outputTokens: 100, sequences: 1 };
-const shown = (times: ModelTimes, load = idle, ask = work) => times.predict(ask, load, USUAL_SPEED, 0);
+const shown = (times: ModelTimes, load = idle, ask = work) =>
+  times.predict(ask, load, { neutral: USUAL_SPEED, distanceMs: 0, nowMs: 0 });
 
 test('time to first content is the distance, the prompts sent before and not answered, and the own prompt', () => {
   const times = new ModelTimes();
@@ -13,7 +14,9 @@ test('time to first content is the distance, the prompts sent before and not ans
   }
   expect(shown(times).ttftMs).toBeCloseTo(80 + 200, -1);
   expect(shown(times, { ...idle, inFlight: 1, waiting: 1, waitingTokens: 4_000 }).ttftMs).toBeCloseTo(80 + 1_000, -2);
-  expect(times.predict(work, idle, USUAL_SPEED, 150).ttftMs - shown(times).ttftMs).toBeCloseTo(150);
+  expect(
+    times.predict(work, idle, { neutral: USUAL_SPEED, distanceMs: 150, nowMs: 0 }).ttftMs - shown(times).ttftMs,
+  ).toBeCloseTo(150);
 });
 
 test('time between tokens follows the answers being written now, not those of a while ago', () => {
@@ -93,5 +96,16 @@ test('an unknown worker is taken to be as fast as the harmonic mean of the known
     'tiny',
   );
   expect(speed).toEqual({ prefill: expect.closeTo(8 / 3), decode: 1 });
-  expect(unknown.of('tiny').predict(work, idle, speed, 0).ttftMs).toBeCloseTo((8 / 3) * (30 + 1_000 / 12));
+  expect(unknown.of('tiny').predict(work, idle, { neutral: speed, distanceMs: 0, nowMs: 0 }).ttftMs).toBeCloseTo(
+    (8 / 3) * (30 + 1_000 / 12),
+  );
+});
+
+test('a worker that was not seen for long is taken more and more for one like the others, so that a bad moment is no life sentence', () => {
+  const times = new ModelTimes();
+  for (let call = 0; call < 20; call += 1) times.prefill.learn(1_000, 8 * (30 + 1_000 / 12), call);
+  const at = (nowMs: number) => times.predict(work, idle, { neutral: USUAL_SPEED, distanceMs: 0, nowMs }).ttftMs;
+  expect(at(5_000)).toBeCloseTo(8 * (30 + 1_000 / 12), 0);
+  expect(at(120_000)).toBeCloseTo(4.5 * (30 + 1_000 / 12), 0);
+  expect(at(3_600_000)).toBeCloseTo(30 + 1_000 / 12, 0);
 });

@@ -25,12 +25,21 @@ export interface Load {
   readonly waitingTokens: number;
 }
 
+/** What a prediction is made under, beside the load. */
+export interface Conditions {
+  /** How slow a worker is taken to be that was never seen, or not for long. */
+  readonly neutral: Speed;
+  readonly distanceMs: number;
+  readonly nowMs: number;
+}
+
 /** All in milliseconds. */
 export interface Prediction {
   /** From dispatch to the first content. */
   readonly ttftMs: number;
-  /** Part of it: waiting for a slot. */
+  /** Parts of it: waiting for a slot, and for the prompts in front. */
   readonly slotWaitMs: number;
+  readonly promptsWaitMs: number;
   /** Between two tokens of one answer. */
   readonly perTokenMs: number;
   /** From dispatch to the last token. */
@@ -71,10 +80,9 @@ export class ModelTimes {
   /** How long a generation holds its slot; null before the first. */
   #serviceMs: number | null = null;
 
-  /** A worker that was never seen is taken to be as slow as `neutral` says. */
-  predict(work: Work, load: Load, neutral: Speed, distanceMs: number): Prediction {
-    const prefillTimes = this.prefill.known ? 1 : neutral.prefill;
-    const decodeTimes = this.decode.known ? 1 : neutral.decode;
+  predict(work: Work, load: Load, { neutral, distanceMs, nowMs }: Conditions): Prediction {
+    const prefillTimes = this.prefill.stretch(neutral.prefill, nowMs);
+    const decodeTimes = this.decode.stretch(neutral.decode, nowMs);
     const perTokenMs = decodeTimes * this.decode.at(load.inFlight + work.sequences);
     const answerMs = Math.max(0, work.outputTokens - 1) * perTokenMs;
     const startMs = prefillTimes * this.prefill.at(load.waitingTokens + work.uncachedTokens);
@@ -82,10 +90,11 @@ export class ModelTimes {
     const queued = load.inFlight + work.sequences - load.slots;
     const slotWaitMs =
       load.inFlight === 0 || queued <= 0 ? 0 : (queued * (this.#serviceMs ?? ownMs + answerMs)) / load.slots;
+    const promptsWaitMs = startMs - ownMs;
     const ttftMs = distanceMs + startMs + slotWaitMs;
     const decoding = load.inFlight - load.waiting;
     const delayMs = decoding * work.uncachedTokens * prefillTimes * this.prefill.s;
-    return { ttftMs, slotWaitMs, perTokenMs, totalMs: ttftMs + answerMs, delayMs };
+    return { ttftMs, slotWaitMs, promptsWaitMs, perTokenMs, totalMs: ttftMs + answerMs, delayMs };
   }
 
   /** How long until one of so many slots, all taken, is free; null before that was ever seen. */

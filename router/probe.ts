@@ -178,9 +178,11 @@ class Prober {
   #reserve(worker: Worker, model: string): Reservation {
     const nowMs = this.#fleet.now();
     const { times } = worker;
-    const prediction = times
-      .of(model)
-      .predict(QUESTION_WORK, worker.loadAt(nowMs), USUAL_SPEED, times.distanceMs(nowMs));
+    const prediction = times.of(model).predict(QUESTION_WORK, worker.loadAt(nowMs), {
+      neutral: USUAL_SPEED,
+      distanceMs: times.distanceMs(nowMs),
+      nowMs,
+    });
     const call = { model, work: QUESTION_WORK, prediction, cachedTokens: 0, prefix: null, showsContent: true };
     return worker.reserve(call, nowMs);
   }

@@ -108,5 +108,11 @@ function waitMs(candidate: Candidate, { model, policy }: Need, nowMs: number): n
     refused === 'max_ttft_ms'
       ? prediction.ttftMs - (policy.maxTtftMs ?? 0)
       : prediction.totalMs - (policy.deadlineMs ?? 0);
-  return Math.max(1, tooLongMs);
+  return Math.max(1, tooLongMs * drainShare(prediction));
+}
+
+/** Slots and prompts in front of a call get free at the same time: the longer of both waits passes while their sum does. */
+function drainShare({ slotWaitMs, promptsWaitMs }: Prediction): number {
+  const sumMs = slotWaitMs + promptsWaitMs;
+  return sumMs === 0 ? 1 : Math.max(slotWaitMs, promptsWaitMs) / sumMs;
 }

@@ -12,10 +12,17 @@ import { BLOCK_TOKENS, type TraceCall } from './trace.ts';
  * The product's router on the simulation's clock. `selfish`: without its charge for the answers that a prompt delays. Calls come to any of
  * the `gateways`, which tell each other what they have running, or do not. `policy` is what every caller asks for.
  */
-export function faregate({ selfish = false, gateways = 1, share = true, policy = anyPolicy }): Build {
+export function faregate({
+  selfish = false,
+  gateways = 1,
+  share = true,
+  policy = anyPolicy,
+  onFleet = (_: Fleet) => {},
+} = {}): Build {
   return (world) => {
     const siteOf = new Map(world.sites.map((site) => [recordOf(site).id, site]));
     const fleets = Array.from({ length: gateways }, () => fleetOf(world));
+    for (const fleet of fleets) onFleet(fleet);
     if (gateways > 1 && share) shareLoad(fleets, world);
     let expected = FIRST_OUTPUT_TOKENS;
     return (call) => {
@@ -76,7 +83,7 @@ function recordOf({ index, slots, engine }: Site) {
   return { id, operator: id, url: `http://${id}`, models, slots, ...place };
 }
 
-function needOf({ inputTokens, keys }: TraceCall, outputTokens: number): Need {
+export function needOf({ inputTokens, keys }: TraceCall, outputTokens: number): Need {
   const ends = keys.map((_, index) => (index + 1) * BLOCK_TOKENS * TOKEN_BYTES);
   return {
     model: MODEL,

@@ -41,6 +41,8 @@ export interface Outcome {
 }
 
 export interface Scene {
+  /** Other workers than the usual ones. */
+  readonly workers?: typeof sites;
   /** A worker that is so many times slower for a while. */
   readonly slow?: { readonly index: number; readonly fromMs: number; readonly untilMs: number; readonly times: number };
   /** Only calls that arrive then are counted. */
@@ -55,7 +57,7 @@ export function simulate(
   scene: Scene = {},
 ): Outcome {
   const clock = new Clock();
-  const placed: Site[] = sites.map(({ rttMs, machine }, index) => {
+  const placed: Site[] = (scene.workers ?? sites).map(({ rttMs, machine }, index) => {
     return { index, rttMs, slots: machine.slots, engine: new Engine(machine, clock.at) };
   });
   const policy = build({ sites: placed, chance: new Chance(seed), ...timeOf(clock, trace.at(-1)?.atMs ?? 0) });
