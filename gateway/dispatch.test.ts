@@ -199,3 +199,65 @@ test('five failures eject a worker and a good answer at its return takes it back
   expect(other.fleet.get('w0')?.lifecycle).toBe('quarantined');
   expect(other.fleet.get('w0')?.lastError).toMatch(/engine_key/);
 });
+
+test.each(['/v1/chat/completions', '/v1/completions', '/v1/embeddings'])(
+  'I4 a call of %s is counted from before it is sent until its end, streamed or whole',
+  async (path) => {
+    const { url, seen } = await engine(() => {});
+    const router = routerOf([url]);
+    for (const stream of [true, false]) {
+      const control = new AbortController();
+      const before = seen.calls;
+      const answer = send(router, { path, stream, signal: control.signal });
+      expect(inFlight(router)).toEqual([1]);
+      await expect.poll(() => seen.calls).toBe(before + 1);
+      expect(inFlight(router)).toEqual([1]);
+      control.abort();
+      expect((await answer).kind).toBe('aborted');
+      expect(inFlight(router)).toEqual([0]);
+    }
+  },
+);
+
+test('R7 what a worker says about its own speed changes no prediction: one that reports zeros is sent no more than its twin', async () => {
+  const boast = { metrics: { time_to_first_token: 0, inter_token_latency: 0, queue_time: 0, tokens_per_second: 1e9 } };
+  const answer =
+    (more: object): Behaviour =>
+    async (response) => {
+      response.writeHead(200, {
+        'content-type': 'text/event-stream',
+        'endpoint-load-metrics': 'JSON {"named_metrics":{"num_requests_waiting":0}}',
+      });
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      const last = chunk({ delta: {}, finish_reason: 'stop' }, more);
+      response.end(role + word + last + done);
+    };
+  const [liar, twin] = [await engine(answer(boast)), await engine(answer({}))];
+  const router = routerOf([liar.url, twin.url]);
+  for (const worker of router.fleet.all()) worker.times.rttMs = 10;
+  for (let call = 0; call < 60; call += 1) await readAll(await send(router));
+  // By chance alone, of two alike: within four deviations. A speed believed would draw them all.
+  expect(liar.seen.calls).toBeLessThan(50);
+  const shown = router.fleet.all().map((worker) => worker.times.of('tiny').prefill.at(10));
+  for (const ms of shown) expect(ms).toBeGreaterThan(10);
+});
+
+test('a worker is told how long it has, and a retry what is left of that', async () => {
+  const { url, seen } = await engine(answers(500, {}));
+  const { url: second, seen: seenSecond } = await engine(good);
+  const router = routerOf([url, second]);
+  await readAll(await send(router, { deadlineAtMs: performance.now() + 5_000 }));
+  const [first, left] = [seen, seenSecond].map(({ headers }) => Number(headers[0]?.['x-request-timeout-ms']));
+  expect(first).toBeLessThanOrEqual(5_000);
+  expect(left).toBeLessThanOrEqual(first ?? 0);
+  expect(left).toBeGreaterThan(0);
+});
+
+test('a model that a worker does not have is not asked of it again, and nobody is ejected for it', async () => {
+  const { url, seen } = await engine(answers(404, { error: { message: 'no such model', code: 404 } }));
+  const { url: second } = await engine(good);
+  const router = routerOf([url, second]);
+  for (let call = 0; call < 8; call += 1) await readAll(await send(router));
+  expect(seen.calls).toBe(1);
+  expect(router.fleet.get('w0')?.state(performance.now())).toBe('active');
+});

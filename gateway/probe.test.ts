@@ -146,3 +146,26 @@ test('a draining worker is left alone', async () => {
   await new Promise((resolve) => setTimeout(resolve, 600));
   expect(seen.calls).toBe(0);
 });
+
+test('I34 a worker that takes long for its first answer, as one that compiles does, comes into service all the same', async () => {
+  const { url, faults } = await simulator();
+  faults.set({ fault: 'stall', count: 1, afterTokens: 0, ms: 2_500 });
+  const { worker } = watch(url);
+  await lifecycle(worker, 'probation');
+  expect(faults.rules).toEqual([]);
+  expect(worker.lastError).toBe(null);
+});
+
+test('I33 a busy worker is not taken for dead: a check that waits long blames nobody, and good answers make checks unnecessary', async () => {
+  const { url, faults } = await simulator();
+  const { fleet, worker, clock } = watch(url, { state: 'active' }, [['tiny', 'generation']]);
+  fleet.good(worker);
+  await expect.poll(() => worker.times.rttMs, wait).not.toBe(null);
+  faults.set({ fault: 'stall', count: 1, afterTokens: 0, ms: 1_500 });
+  clock.aheadMs += 31_000;
+  await expect.poll(() => faults.rules.length, wait).toBe(0);
+  expect(worker.inFlight).toBe(1);
+  expect(worker.state(fleet.now())).toBe('active');
+  await expect.poll(() => worker.inFlight, wait).toBe(0);
+  expect(worker.lastError).toBe(null);
+});

@@ -81,7 +81,7 @@ test('an instance gets no more money once its next life has begun, and is not he
   await instance.close();
 });
 
-test('while the database is away, calls that the lease covers go on, others are told to come again', async () => {
+test('R13, I26 while the database is away, calls that the lease covers go on, others are told to come again', async () => {
   await using database = await testDatabase();
   const accountId = await fundedAgent(database.sql, 1_000_000n);
   const nowhere = connect('postgres://nobody@127.0.0.1:1/none', { max: 2 });

