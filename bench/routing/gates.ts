@@ -17,16 +17,14 @@ export interface Gate {
 const REFERENCES: ReadonlySet<string> = new Set(['true state', 'selfish', ASKING, ...Object.keys(fourGateways)]);
 const GOODPUT_TOLERANCE = 0.005;
 const FOUR_TOLERANCE = 0.06;
-/** Beyond it, what one gateway does not know yet of the others costs more. */
-const FOUR_LOAD_MAX = 1.3;
 
-export function gates(kind: KindName, load: number, outcomes: Outcomes): Gate[] {
+export function gates(kind: KindName, outcomes: Outcomes): Gate[] {
   const ours = outcomeOf(outcomes, OURS);
   const others = [...outcomes].filter(([name]) => name !== OURS && !REFERENCES.has(name));
   const best = Math.max(...others.map(([, { goodput }]) => goodput));
   const found = [atLeast('goodput less that of the best other', ours.goodput - best, -GOODPUT_TOLERANCE)];
   const four = outcomes.get(FOUR);
-  if (four !== undefined && load <= FOUR_LOAD_MAX) {
+  if (four !== undefined) {
     found.push(atLeast('goodput of four gateways less that of one', four.goodput - ours.goodput, -FOUR_TOLERANCE));
   }
   if (kind === 'long chat') {

@@ -55,7 +55,7 @@ async function bench(): Promise<void> {
       if (values.trace !== undefined) continue;
       for (const [index, seed] of seeds.entries()) {
         const outcomes = new Map(found.flatMap(({ policy, outcomes: all }) => entry(policy, all[index])));
-        const judged = gates(trace as KindName, load, outcomes);
+        const judged = gates(trace as KindName, outcomes);
         process.stdout.write(judged.map((gate) => gateLine(gate, seed)).join(''));
         missed.push(...judged.filter(({ isMet }) => !isMet).map((gate) => ({ ...gate, trace, load, seed })));
       }
