@@ -266,8 +266,9 @@ function noWorker(constraint: Constraint | null, details: { retryAfterMs?: numbe
   }
 }
 
-/** What a caller is told who asked for more speed than there is. */
+/** What a caller is told who asked for more speed than there is, or came when too many wait. */
 const overloads: ReadonlyMap<Constraint | null, string> = new Map([
+  ['queue', 'So many wait for this model that it would take long: ask again when told.'],
   ['max_ttft_ms', 'No worker is expected to begin within your max_ttft_ms: ask again, or allow more.'],
   ['deadline_ms', 'No worker is expected to end within your deadline_ms: ask again, or allow more.'],
 ]);
