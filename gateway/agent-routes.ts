@@ -16,6 +16,7 @@ import { routingExample, routingSchema, routingView } from './routing-view.ts';
 import { settled } from './settled.ts';
 import { getStatement } from './statement-route.ts';
 import { getUsage } from './usage-route.ts';
+import { walletRouteList } from './wallet-routes.ts';
 
 const getAccount = defineRoute({
   method: 'get',
@@ -123,6 +124,7 @@ export const agentRouteList: readonly Route[] = [
   getStatement,
   getUsage,
   ...keyRouteList,
+  ...walletRouteList,
 ];
 
 export function agentRoutes(gateway: Gateway): Hono {

@@ -32,7 +32,7 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
   try {
     if (!gateway.accepting)
       throw apiError('overloaded', 'This gateway is shutting down: ask again.', { retryAfterMs: 1_000 });
-    const caller = await identify(gateway, (name) => exchange.header(name));
+    const caller = await identify(gateway, exchange);
     requireJson(exchange);
     const body = await exchange.body();
     const path = inferencePaths[kind];
@@ -43,7 +43,8 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
     const request = parseInference(kind, body, gateway.platform.config.limits, wishes);
     const price = priceOf(gateway, request.model);
     const maxTokens = maxTokensOf(gateway, request);
-    const fare = await pay(gateway, caller, purchaseOf(gateway, exchange, { path, request, price, maxTokens, body }));
+    const purchase = () => purchaseOf(gateway, exchange, { path, request, price, maxTokens, body });
+    const fare = await pay(gateway, caller, purchase);
     call.begin(fare, request, price, joined.control);
     requireAffordable(price, call.provider.maxPrice);
     await withinLimits(gateway, call, () => servePaid(gateway, joined, call, maxTokens));

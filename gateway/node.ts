@@ -24,13 +24,13 @@ import { journalDirectory, journalName, settleJournals } from './journals.ts';
 import { createMetrics } from './metrics.ts';
 import { OperatorShares } from './operator-shares.ts';
 import { createOutbound } from './outbound-node.ts';
-import { openWallets } from './paywall.ts';
 import type { Gateway, Log, Platform } from './platform.ts';
 import { RateLimiter } from './ratelimit.ts';
 import { Replays } from './replays.ts';
 import { loadSecrets } from './secrets.ts';
 import { serveGateway } from './server-node.ts';
 import { PromptRatios } from './usage.ts';
+import { openWallets } from './wallets.ts';
 
 /** For the error events of calls that the drain cuts off. */
 const LAST_WORDS_MS = 1_000;
@@ -133,7 +133,7 @@ async function assemble(
   undo.unshift(() => fleet.close());
   const operatorShares = new OperatorShares(database.sql);
   await operatorShares.load();
-  const payments = await openWallets(platform, secrets.challenge);
+  const payments = await openWallets(platform, keyring, secrets.challenge);
   undo.unshift(async () => payments?.close());
   const gateway: Gateway = {
     platform,

@@ -9,6 +9,7 @@ const errorSchema = z.strictObject({
     param: z.string().nullable().describe('the request field at fault'),
     code: z.string(),
   }),
+  payment: z.looseObject({ amount_nanousd: z.string() }).optional().describe('of a 402: how a wallet can pay'),
 });
 
 const keyNames = {

@@ -1,30 +1,181 @@
-import { expect, test } from 'vitest';
-import { chatInit, mppFetch, startWalletGateway, x402Fetch } from './testing-wallets.ts';
+import { afterAll, expect, test } from 'vitest';
+import type { LocalWallet } from '../payments/chain/local.ts';
+import {
+  chatInit,
+  errorCode,
+  mppFetch,
+  paymentFor,
+  startWalletGateway,
+  topupInit,
+  type WalletGateway,
+  withHeaders,
+  x402Fetch,
+} from './testing-wallets.ts';
+
+/** One site for those who leave nothing behind that another could trip over. */
+let common: Promise<{ site: WalletGateway; payer: LocalWallet }> | null = null;
+
+function shared() {
+  common ??= startWalletGateway().then(async (site) => ({ site, payer: await site.payer() }));
+  return common;
+}
+
+afterAll(async () => {
+  await (await common)?.site[Symbol.asyncDispose]();
+});
 
 test('a stock x402 client without a key pays, is answered as it streams, and keeps its change under a key', async () => {
   await using site = await startWalletGateway();
-  const { gateway, chain, treasury } = site;
-  const payer = await chain.wallet({ usdc: 2_000_000n, wei: 0n });
-  const url = new URL('/v1/chat/completions', gateway.url);
-  const answer = await x402Fetch(payer.account)(url, chatInit({ stream: true }));
+  const payer = await site.payer();
+  const answer = await x402Fetch(payer.account)(site.url(), chatInit({ stream: true }));
   const text = await answer.text();
   expect(answer.status, text).toBe(200);
   expect(text).toContain('data: [DONE]');
-  const key = answer.headers.get('x-faregate-key') ?? '';
-  const paid = await chain.usdcOf(treasury.address);
-  expect(await chain.usdcOf(payer.address)).toBe(2_000_000n - paid);
-  const account = await fetch(new URL('/v1/account', gateway.url), { headers: { authorization: `Bearer ${key}` } });
-  const { balance_nanousd } = (await account.json()) as { balance_nanousd: string };
-  const calls = await fetch(new URL('/v1/calls', gateway.url), { headers: { authorization: `Bearer ${key}` } });
-  const [call] = ((await calls.json()) as { data: { charged_nanousd: string }[] }).data;
-  expect(BigInt(balance_nanousd) + BigInt(call?.charged_nanousd ?? 0)).toBe(paid * 1_000n);
+  expect(answer.headers.get('payment-response')).toBeTruthy();
+  const paid = await site.chain.usdcOf(site.treasury.address);
+  expect(await site.chain.usdcOf(payer.address)).toBe(50_000_000n - paid);
+  const { balance, charged, calls } = await site.account(answer.headers.get('x-faregate-key'));
+  expect(calls).toHaveLength(1);
+  expect(charged).toBeGreaterThan(0n);
+  expect(balance + charged).toBe(paid * 1_000n);
 });
 
 test('a stock MPP client pays the same 402', async () => {
   await using site = await startWalletGateway();
-  const { gateway, chain } = site;
-  const payer = await chain.wallet({ usdc: 2_000_000n, wei: 0n });
-  const answer = await mppFetch(payer.account)(new URL('/v1/chat/completions', gateway.url), chatInit());
+  const payer = await site.payer();
+  const answer = await mppFetch(payer.account)(site.url(), chatInit());
   expect(answer.status, await answer.clone().text()).toBe(200);
-  expect(answer.headers.get('payment-receipt') ?? answer.headers.get('payment-response')).toBeTruthy();
+  expect(answer.headers.get('payment-receipt')).toBeTruthy();
+});
+
+test('T1: of 50 copies of one payment at once one runs the model, and its money is credited once', async () => {
+  await using site = await startWalletGateway();
+  const payer = await site.payer();
+  const paid = withHeaders(chatInit(), await paymentFor(payer.account, site.url(), chatInit()));
+  const answers = await Promise.all(Array.from({ length: 50 }, () => fetch(site.url(), paid)));
+  const statuses = answers.map(({ status }) => status);
+  expect(statuses.filter((status) => status === 200)).toHaveLength(1);
+  expect(statuses.filter((status) => status === 409)).toHaveLength(49);
+  const key = answers.find(({ status }) => status === 200)?.headers.get('x-faregate-key') ?? '';
+  const { calls, balance, charged } = await site.account(key);
+  expect(calls).toHaveLength(1);
+  expect(balance + charged).toBe(await site.treasuryNanousd());
+  expect(await site.payments()).toEqual({ settled: 1n });
+});
+
+test('T1: a payment that was used is refused afterwards too, without a new offer to pay', async () => {
+  await using site = await startWalletGateway();
+  const payer = await site.payer();
+  const paid = withHeaders(chatInit(), await paymentFor(payer.account, site.url(), chatInit()));
+  expect((await fetch(site.url(), paid)).status).toBe(200);
+  const again = await fetch(site.url(), paid);
+  expect([again.status, await errorCode(again)]).toEqual([409, 'payment_used']);
+  expect(again.headers.has('payment-required')).toBe(false);
+});
+
+test('a key that a payment brought spends the change, and nothing more is paid', async () => {
+  await using site = await startWalletGateway();
+  const payer = await site.payer();
+  const pay = x402Fetch(payer.account);
+  const first = await pay(site.url('/v1/topups'), topupInit(20_000_000n));
+  const { key } = (await first.json()) as { key: string };
+  const left = await site.chain.usdcOf(payer.address);
+  const answer = await pay(site.url(), chatInit({}, { authorization: `Bearer ${key}` }));
+  expect(answer.status).toBe(200);
+  expect(await site.chain.usdcOf(payer.address)).toBe(left);
+});
+
+test('a key with too little money is told how to pay, and a stock client then pays into its account', async () => {
+  await using site = await startWalletGateway({ balanceNanousd: 1_000n });
+  const payer = await site.payer();
+  const init = chatInit({}, { authorization: `Bearer ${site.gateway.apiKey}` });
+  const refused = await fetch(site.url(), init);
+  expect([refused.status, await errorCode(refused)]).toEqual([402, 'insufficient_balance']);
+  for (const pay of [x402Fetch(payer.account), mppFetch(payer.account)]) {
+    const answer = await pay(
+      site.url(),
+      chatInit({ max_tokens: 4_000 }, { authorization: `Bearer ${site.gateway.apiKey}` }),
+    );
+    expect(answer.status, await answer.clone().text()).toBe(200);
+    expect(answer.headers.has('x-faregate-key')).toBe(false);
+    expect(answer.headers.get('x-faregate-account')).toBe(site.gateway.accountId);
+  }
+});
+
+test('T13: when no worker answers, the whole payment is balance', async () => {
+  await using site = await startWalletGateway({ simulators: [{ model: 'tiny' }] });
+  const payer = await site.payer();
+  const paid = await paymentFor(payer.account, site.url(), chatInit());
+  await Promise.all(site.gateway.simulators.map((simulator) => simulator.close()));
+  const answer = await fetch(site.url(), withHeaders(chatInit(), paid));
+  expect(answer.status).toBeGreaterThanOrEqual(500);
+  const { balance } = await site.account(answer.headers.get('x-faregate-key'));
+  expect(balance).toBe(await site.treasuryNanousd());
+});
+
+test('T14: a payer who leaves mid-stream is charged what came, and the payment is settled', async () => {
+  await using site = await startWalletGateway({ simulators: [{ decodeBaseMs: 20 }] });
+  const payer = await site.payer();
+  const answer = await x402Fetch(payer.account)(
+    site.url(),
+    chatInit({ stream: true, max_tokens: 2_000, min_tokens: 1_000 }),
+  );
+  const reader = answer.body?.getReader();
+  await reader?.read();
+  await reader?.cancel();
+  const key = answer.headers.get('x-faregate-key') ?? '';
+  expect(answer.status).toBe(200);
+  await expect.poll(async () => (await site.account(key)).calls[0]?.outcome).toBe('aborted');
+  const { balance, charged } = await site.account(key);
+  expect(charged).toBeGreaterThan(0n);
+  expect(balance + charged).toBe(await site.treasuryNanousd());
+});
+
+test('T16: the same payment under the same Idempotency-Key is given the same answer and headers; another body is refused', async () => {
+  await using site = await startWalletGateway();
+  const payer = await site.payer();
+  const headers = await paymentFor(payer.account, site.url(), chatInit());
+  const ask = (body: object) => fetch(site.url(), chatInit(body, { ...headers, 'idempotency-key': 'once' }));
+  const first = await ask({});
+  const second = await ask({});
+  expect(await second.text()).toBe(await first.text());
+  for (const name of ['payment-response', 'x-faregate-key', 'x-faregate-call'])
+    expect(second.headers.get(name)).toBe(first.headers.get(name));
+  const other = await ask({ max_tokens: 17 });
+  expect([other.status, await errorCode(other)]).toEqual([422, 'idempotency_mismatch']);
+});
+
+test('T19: what was paid for, and what is to be paid, is kept by no cache', async () => {
+  const { payer, site } = await shared();
+  const offered = await fetch(site.url(), chatInit());
+  const answer = await x402Fetch(payer.account)(site.url(), chatInit());
+  for (const { headers } of [offered, answer]) expect(headers.get('cache-control')).toContain('no-store');
+});
+
+test('T24: the offer is at most 2 KB of PAYMENT-REQUIRED and 8 KB of headers, and says in the body how it came about', async () => {
+  const { site } = await shared();
+  const answer = await fetch(
+    site.url(),
+    chatInit({ max_tokens: 4_000, messages: [{ role: 'user', content: 'x'.repeat(4_000) }] }),
+  );
+  const bytes = [...answer.headers].reduce((sum, [name, value]) => sum + name.length + value.length + 4, 0);
+  expect(answer.headers.get('payment-required')?.length).toBeLessThanOrEqual(2_048);
+  expect(bytes).toBeLessThanOrEqual(8_192);
+  const { error, payment } = (await answer.json()) as { error: object; payment: object };
+  expect(error).toMatchObject({ type: 'insufficient_quota', param: null, code: 'payment_required' });
+  expect(payment).toMatchObject({
+    network: 'eip155:84532',
+    quote: { completion_tokens_max: 4_000 },
+    topups: { path: '/v1/topups' },
+  });
+});
+
+test('T25: a wallet that never paid has nothing: no call, no account', async () => {
+  const { site } = await shared();
+  const poor = await site.chain.wallet({ usdc: 0n, wei: 0n });
+  const answer = await x402Fetch(poor.account)(site.url(), chatInit());
+  expect([answer.status, await errorCode(answer)]).toEqual([402, 'payment_invalid']);
+  const accounts = await site.gateway.database
+    .sql`select from wallet where id like ${`%${poor.address.toLowerCase()}`}`;
+  expect(accounts).toHaveLength(0);
 });

@@ -1,6 +1,5 @@
 import type { Database } from '../db/connect.ts';
 import type { LedgerInstance } from '../payments/instance.ts';
-import type { Payments } from '../payments/methods/open.ts';
 import type { PriceList } from '../payments/prices.ts';
 import type { Router } from '../router/dispatch.ts';
 import type { Registry } from '../router/registry.ts';
@@ -14,6 +13,7 @@ import type { OperatorShares } from './operator-shares.ts';
 import type { RateLimiter } from './ratelimit.ts';
 import type { Replays } from './replays.ts';
 import type { PromptRatios } from './usage.ts';
+import type { Wallets } from './wallets.ts';
 
 /** Structured logging as pino does it; never a prompt, never a secret. */
 export interface Log {
@@ -43,7 +43,7 @@ export interface Gateway {
   readonly prices: PriceList;
   readonly ledger: LedgerInstance;
   /** Null where wallets cannot pay. */
-  readonly payments: Payments | null;
+  readonly payments: Wallets | null;
   readonly router: Router;
   readonly registry: Registry;
   readonly rateLimiter: RateLimiter;

@@ -82,7 +82,7 @@ export function defineRoute<
   Body extends z.ZodType = z.ZodUndefined,
 >(spec: RouteSpec<Path, Query, Body, Answer>): Route {
   const serve = async (gateway: Gateway, context: Context): Promise<Response> => {
-    const principal = await gateway.keyring.authenticate(context.req.header('authorization'), spec.security);
+    const principal = await principalOf(gateway, context, spec.security);
     const params = readParams<Path>(context);
     const query = check(spec.query ?? none, context.req.query()) as z.output<Query>;
     const bytes = spec.body === undefined ? nothing : await readBody(context.req.raw, gateway.platform.config.limits);
@@ -108,6 +108,17 @@ export function defineRoute<
     return respondOnce(gateway, raw, { keyId: principal.keyId, path, body: bytes }, respond);
   };
   return { ...spec, serve };
+}
+
+/** Who calls: the owner of a key, or of a wallet that signs in. */
+async function principalOf(gateway: Gateway, context: Context, kind: PrincipalKind): Promise<Principal> {
+  const header = (name: string) => context.req.header(name);
+  const authorization = header('authorization');
+  if (kind === 'agent' && authorization === undefined && gateway.payments !== null) {
+    const owner = await gateway.payments.signedIn(header);
+    if (owner !== null) return owner;
+  }
+  return gateway.keyring.authenticate(authorization, kind);
 }
 
 /** Mounts what was declared, and nothing else. */
@@ -144,7 +155,7 @@ function readParams<Path extends string>(context: Context): Readonly<Record<Para
 }
 
 /** The value as the schema makes it. Throws `invalid_request` that names the first field at fault. */
-function check<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
+export function check<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;

@@ -1,6 +1,6 @@
 /** A gateway that wallets can pay, on a chain of its own, and stock clients to pay it with. */
 import { ExactEvmScheme } from '@x402/evm/exact/client';
-import { wrapFetchWithPayment, x402Client } from '@x402/fetch';
+import { wrapFetchWithPayment, x402Client, x402HTTPClient } from '@x402/fetch';
 import { Mppx } from 'mppx/client';
 import { evm } from 'mppx/evm/client';
 import type { PrivateKeyAccount } from 'viem/accounts';
@@ -12,8 +12,19 @@ export interface WalletGateway extends AsyncDisposable {
   readonly gateway: TestGateway;
   readonly chain: LocalChain;
   readonly treasury: LocalWallet;
-  readonly payments: PaymentsConfig;
+  /** The address of a path; of chat by default. */
+  url(path?: string): URL;
+  /** A new wallet with so much, and no ether: payers need none. */
+  payer(units?: bigint): Promise<LocalWallet>;
+  /** What the owner of a key sees of its account. */
+  account(key: string | null): Promise<{ balance: bigint; charged: bigint; calls: readonly { outcome: string }[] }>;
+  /** How many payments are in which state. */
+  payments(): Promise<Record<string, bigint>>;
+  /** What the treasury has, in nano-USD. */
+  treasuryNanousd(): Promise<bigint>;
 }
+
+const PAYER_UNITS = 50_000_000n;
 
 /** Starts both. Without options: two keys that pay gas, and one simulated worker. */
 export async function startWalletGateway(
@@ -35,11 +46,16 @@ export async function startWalletGateway(
   };
   const config = { gatewayUrl: 'https://gate.example.com', ...options.config, payments: configured };
   const gateway = await startTestGateway({ ...options, config });
+  const url = (path = '/v1/chat/completions') => new URL(path, gateway.url);
   return {
     gateway,
     chain,
     treasury,
-    payments: configured,
+    url,
+    payer: (units = PAYER_UNITS) => chain.wallet({ usdc: units, wei: 0n }),
+    account: (key) => accountOf(url, key ?? ''),
+    payments: () => paymentStates(gateway),
+    treasuryNanousd: async () => (await chain.usdcOf(treasury.address)) * 1_000n,
     [Symbol.asyncDispose]: async () => {
       await gateway.stop();
       await chain.stop();
@@ -47,10 +63,49 @@ export async function startWalletGateway(
   };
 }
 
+async function accountOf(url: WalletGateway['url'], key: string) {
+  const ask = async <Answer>(path: string) => {
+    const answer = await fetch(url(path), { headers: { authorization: `Bearer ${key}` } });
+    if (!answer.ok) throw new Error(await answer.text());
+    return (await answer.json()) as Answer;
+  };
+  const { balance_nanousd } = await ask<{ balance_nanousd: string }>('/v1/account');
+  const { data } = await ask<{ data: { charged_nanousd: string; outcome: string }[] }>('/v1/calls?limit=100');
+  const charged = data.reduce((sum, call) => sum + BigInt(call.charged_nanousd), 0n);
+  return { balance: BigInt(balance_nanousd), charged, calls: data };
+}
+
+async function paymentStates({ database }: TestGateway): Promise<Record<string, bigint>> {
+  const rows = await database.sql<{ state: string; count: bigint }[]>`
+    select state, count(*)::bigint as count from payment group by state`;
+  return Object.fromEntries(rows.map(({ state, count }) => [state, count]));
+}
+
+export async function errorCode(answer: Response): Promise<string> {
+  return ((await answer.json()) as { error: { code: string } }).error.code;
+}
+
 /** The stock x402 client, with its own limits on spending. */
 export function x402Fetch(account: PrivateKeyAccount, inner: typeof fetch = fetch): typeof fetch {
-  const client = new x402Client().register('eip155:84532', new ExactEvmScheme(account));
-  return wrapFetchWithPayment(inner, client) as typeof fetch;
+  return wrapFetchWithPayment(inner, clientOf(account)) as typeof fetch;
+}
+
+/** Asks, is told to pay, and answers the headers that would: for those who then do with them what no stock client does. */
+export async function paymentFor(
+  account: PrivateKeyAccount,
+  url: URL,
+  init: RequestInit,
+): Promise<Record<string, string>> {
+  const answer = await fetch(url, init);
+  if (answer.status !== 402) throw new Error(`expected 402, not ${answer.status}: ${await answer.text()}`);
+  const client = clientOf(account);
+  const http = new x402HTTPClient(client);
+  const required = http.getPaymentRequiredResponse((name) => answer.headers.get(name));
+  return http.encodePaymentSignatureHeader(await client.createPaymentPayload(required));
+}
+
+function clientOf(account: PrivateKeyAccount): x402Client {
+  return new x402Client().register('eip155:84532', new ExactEvmScheme(account));
 }
 
 /** The stock MPP client. */
@@ -62,6 +117,17 @@ export function mppFetch(account: PrivateKeyAccount, inner: typeof fetch = fetch
     fetch: inner,
   });
   return client.fetch as typeof fetch;
+}
+
+/** The same request with more headers. */
+export function withHeaders(init: RequestInit, headers: Readonly<Record<string, string>>): RequestInit {
+  return { ...init, headers: { ...(init.headers as Record<string, string>), ...headers } };
+}
+
+/** A request to pay ahead. */
+export function topupInit(nanousd: bigint, headers: Readonly<Record<string, string>> = {}): RequestInit {
+  const body = JSON.stringify({ nanousd: String(nanousd) });
+  return { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body };
 }
 
 /** A request for a call that holds little. */

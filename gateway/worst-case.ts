@@ -2,7 +2,7 @@
 import { type Price, quote } from '../payments/prices.ts';
 import { apiError } from './errors.ts';
 import type { Exchange } from './exchange.ts';
-import type { Purchase } from './paywall.ts';
+import type { Purchase } from './offer.ts';
 import type { Gateway } from './platform.ts';
 import type { InferenceRequest } from './request.ts';
 

@@ -2,7 +2,7 @@
 import type { Nanousd } from '../money.ts';
 
 /** What a 402 asks for. */
-export interface Charge {
+interface Charge {
   /** The least that lets the request through. */
   readonly amount: Nanousd;
   /** The address of what is paid for. */
@@ -72,4 +72,9 @@ export interface PaymentRefusal {
 /** What cannot be read as a payment; its message is for the caller. */
 export class BadPayment extends Error {
   override readonly name = 'BadPayment';
+}
+
+/** Why a sign-in is refused; for the caller. */
+export class BadSignIn extends Error {
+  override readonly name = 'BadSignIn';
 }

@@ -10,6 +10,7 @@ import type { PaymentMethod } from './method.ts';
 import { mppMethod } from './mpp.ts';
 import { Sender, type SenderLog } from './sender.ts';
 import { hostedSettlement, ownSettlement } from './settlement.ts';
+import { SignIn } from './sign-in.ts';
 import { requirements, x402Method } from './x402.ts';
 
 export interface PaymentsConfig {
@@ -29,7 +30,8 @@ export interface PaymentsConfig {
 export interface PaymentsOptions extends PaymentsConfig {
   readonly sql: Sql;
   readonly log: DepositsLog & SenderLog;
-  readonly realm: string;
+  /** The host's public address, as configured; null: wallets cannot sign in. */
+  readonly origin: string | null;
   readonly secretKey: string;
   readonly waitMs: number;
   readonly atOnce: number;
@@ -42,6 +44,7 @@ export interface Payments {
   readonly deposits: Deposits;
   /** In the order in which they are offered. */
   readonly methods: readonly PaymentMethod[];
+  readonly signIn: SignIn | null;
   close(): void;
 }
 
@@ -61,12 +64,16 @@ export function openPayments(options: PaymentsOptions): Payments {
       : hostedSettlement({ ...facilitator, timeoutMs: waitMs }, ({ value }) => requirements(terms, value));
   const { atOnce, atOncePerPayer } = options;
   const deposits = new Deposits({ sql, evm, settlement, log, waitMs, atOnce, atOncePerPayer });
+  const { origin, secretKey } = options;
+  const signIn = origin === null ? null : new SignIn({ sql, evm, origin, secretKey });
+  const realm = origin === null ? 'faregate' : new URL(origin).host;
   const ends = [sender.tend(), deposits.watch()];
   return {
     evm,
     sender,
     deposits,
-    methods: [x402Method({ terms, deposits }), mppMethod({ terms, deposits, ...options })],
+    signIn,
+    methods: [x402Method({ terms, deposits, signIn }), mppMethod({ terms, deposits, realm, secretKey })],
     close: () => {
       for (const end of ends) end();
     },

@@ -128,11 +128,17 @@ export function undecided(sql: Sql, network: string, idleMs: number): Promise<Pa
   );
 }
 
+/** The account of a wallet; null before its first money arrived. */
+export async function accountOfWallet(sql: Sql, wallet: string): Promise<string | null> {
+  const [known] = await sql<{ accountId: string }[]>`select account_id as "accountId" from wallet where id = ${wallet}`;
+  return known?.accountId ?? null;
+}
+
 /** The account of a wallet, made when its first money arrives. */
 async function walletAccount(tx: Sql, payer: string): Promise<string> {
   await tx`select pg_advisory_xact_lock(hashtextextended(${payer}, 0))`;
-  const [known] = await tx<{ accountId: string }[]>`select account_id as "accountId" from wallet where id = ${payer}`;
-  if (known !== undefined) return known.accountId;
+  const known = await accountOfWallet(tx, payer);
+  if (known !== null) return known;
   const { id } = await createAgent(tx, { name: payer });
   await tx`insert into wallet (id, account_id) values (${payer}, ${id})`;
   return id;

@@ -15,6 +15,7 @@ import {
   unitsFor,
 } from './authorization.ts';
 import { BadPayment, type PaymentMethod } from './method.ts';
+import type { SignIn } from './sign-in.ts';
 import { type Rail, requireOurs, type Terms } from './terms.ts';
 
 const SCHEME = 'exact';
@@ -36,7 +37,7 @@ const credential = z.object({
 });
 
 /** The method over our network and asset. */
-export function x402Method({ terms, deposits }: Rail): PaymentMethod {
+export function x402Method({ terms, deposits, signIn }: Rail & { readonly signIn: SignIn | null }): PaymentMethod {
   const { network } = terms;
   return {
     name: 'x402',
@@ -47,6 +48,8 @@ export function x402Method({ terms, deposits }: Rail): PaymentMethod {
         error: charge.error ?? 'Payment required',
         resource: { url, description, mimeType: 'application/json' },
         accepts: [requirements(terms, unitsFor(charge.amount))],
+        // Whoever sent a key has no need to sign in.
+        ...(signIn === null || charge.keyed ? {} : { extensions: signIn.extension() }),
       };
       return { 'payment-required': encodePaymentRequiredHeader(required) };
     },

@@ -1,0 +1,124 @@
+import { afterAll, expect, test } from 'vitest';
+import type { LocalWallet } from '../payments/chain/local.ts';
+import {
+  chatInit,
+  errorCode,
+  mppFetch,
+  paymentFor,
+  startWalletGateway,
+  type WalletGateway,
+  withHeaders,
+} from './testing-wallets.ts';
+
+interface Payment {
+  accepted: { extra: object } & Record<string, unknown>;
+  payload: { authorization: object; signature: string };
+}
+
+/** One site for those who leave nothing behind that another could trip over. */
+let common: Promise<{ site: WalletGateway; payer: LocalWallet }> | null = null;
+
+function shared() {
+  common ??= startWalletGateway().then(async (site) => ({ site, payer: await site.payer() }));
+  return common;
+}
+
+afterAll(async () => {
+  await (await common)?.site[Symbol.asyncDispose]();
+});
+
+test('T10: the price is that of the body that runs: too small a payment is balance, and the rest is asked for', async () => {
+  await using site = await startWalletGateway({
+    price: { input: 0, cached_input: 0, output: 100_000_000_000, per_ms: 0 },
+  });
+  const payer = await site.payer();
+  const cheap = await paymentFor(payer.account, site.url(), chatInit({ max_tokens: 16 }));
+  const dear = await fetch(site.url(), withHeaders(chatInit({ max_tokens: 1_600 }), cheap));
+  expect([dear.status, await errorCode(dear)]).toEqual([402, 'insufficient_balance']);
+  const { balance, calls } = await site.account(dear.headers.get('x-faregate-key'));
+  expect(calls).toHaveLength(0);
+  expect(balance).toBe(await site.treasuryNanousd());
+  expect(dear.headers.has('payment-response')).toBe(true);
+  expect(dear.headers.has('payment-required')).toBe(true);
+});
+
+test('T10: an MPP payment for another body is refused and moves nothing', async () => {
+  await using site = await startWalletGateway();
+  const payer = await site.payer();
+  let credential = '';
+  const spy: typeof fetch = async (input, init) => {
+    const request = new Request(input, init);
+    credential = request.headers.get('authorization') ?? '';
+    return credential === '' ? fetch(request) : new Response('kept');
+  };
+  await mppFetch(payer.account, spy)(site.url(), chatInit({ max_tokens: 16 }));
+  const other = await fetch(site.url(), chatInit({ max_tokens: 17 }, { authorization: credential }));
+  expect([other.status, await errorCode(other)]).toEqual([402, 'payment_invalid']);
+  expect(await site.payments()).toEqual({});
+  const same = await fetch(site.url(), chatInit({ max_tokens: 16 }, { authorization: credential }));
+  expect(same.status).toBe(200);
+});
+
+test.each<[string, (payment: Payment) => void]>([
+  ['network', ({ accepted }) => Object.assign(accepted, { network: 'eip155:8453' })],
+  ['asset', ({ accepted }) => Object.assign(accepted, { asset: `0x${'11'.repeat(20)}` })],
+  ['payTo', ({ accepted }) => Object.assign(accepted, { payTo: `0x${'11'.repeat(20)}` })],
+  ['scheme', ({ accepted }) => Object.assign(accepted, { scheme: 'upto' })],
+  ['token name', ({ accepted }) => Object.assign(accepted.extra, { name: 'USD Coin' })],
+  ['token version', ({ accepted }) => Object.assign(accepted.extra, { version: '1' })],
+  ['receiver', ({ payload }) => Object.assign(payload.authorization, { to: `0x${'11'.repeat(20)}` })],
+  ['amount of 18 decimals', ({ payload }) => Object.assign(payload.authorization, { value: `1${'0'.repeat(24)}` })],
+  ['amount beside the accepted one', ({ payload }) => Object.assign(payload.authorization, { value: '7000' })],
+  ['end in the past', ({ payload }) => Object.assign(payload.authorization, { validBefore: '1' })],
+  ['x402 version', (payment) => Object.assign(payment, { x402Version: 1 })],
+])('T11: a payment with a wrong %s is refused, and nothing of it is kept', async (_name, spoil) => {
+  const { payer, site } = await shared();
+  const init = chatInit();
+  const header = (await paymentFor(payer.account, site.url(), init))['PAYMENT-SIGNATURE'] ?? '';
+  const payment = JSON.parse(Buffer.from(header, 'base64').toString()) as Payment;
+  spoil(payment);
+  const before = await site.payments();
+  const spoilt = Buffer.from(JSON.stringify(payment)).toString('base64');
+  const answer = await fetch(site.url(), withHeaders(init, { 'payment-signature': spoilt }));
+  expect([answer.status, await errorCode(answer)]).toEqual([402, 'payment_invalid']);
+  expect(answer.headers.has('payment-required')).toBe(true);
+  expect(await site.payments()).toEqual(before);
+});
+
+test('T11: a forged signature takes nobody’s place: the real payment goes through after it', async () => {
+  const { payer, site } = await shared();
+  const init = chatInit();
+  const real = await paymentFor(payer.account, site.url(), init);
+  const payment = JSON.parse(Buffer.from(real['PAYMENT-SIGNATURE'] ?? '', 'base64').toString()) as Payment;
+  payment.payload.signature = payment.payload.signature.replace(/^0x..../, '0xabcd');
+  const forged = Buffer.from(JSON.stringify(payment)).toString('base64');
+  const refused = await fetch(site.url(), withHeaders(init, { 'payment-signature': forged }));
+  expect([refused.status, await errorCode(refused)]).toEqual([402, 'payment_invalid']);
+  expect((await fetch(site.url(), withHeaders(init, real))).status).toBe(200);
+});
+
+test.each<[string, (payment: string) => Record<string, string>]>([
+  ['two payment headers', (payment) => ({ 'payment-signature': payment, 'x-payment': payment })],
+  ['x402 and MPP together', (payment) => ({ 'payment-signature': payment, authorization: 'Payment eyJ9' })],
+  ['no base64', () => ({ 'payment-signature': '%%%' })],
+  ['no JSON', () => ({ 'payment-signature': Buffer.from('nope').toString('base64') })],
+  ['JSON of another kind', () => ({ 'payment-signature': Buffer.from('[1,null]').toString('base64') })],
+  ['an empty header', () => ({ 'payment-signature': '' })],
+  ['MPP of nothing', () => ({ authorization: 'Payment e30' })],
+  ['12 KB of nothing', () => ({ 'payment-signature': 'A'.repeat(12_000) })],
+])('T20: %s is refused with 400 or 402, never 500, and moves nothing', async (_name, headersOf) => {
+  const { payer, site } = await shared();
+  const before = await site.payments();
+  const payment = (await paymentFor(payer.account, site.url(), chatInit()))['PAYMENT-SIGNATURE'] ?? '';
+  const answer = await fetch(site.url(), chatInit({}, headersOf(payment)));
+  expect([400, 402]).toContain(answer.status);
+  expect(await site.payments()).toEqual(before);
+});
+
+test('T20: a wrong key beside a payment is 401, and the payment stays good', async () => {
+  const { payer, site } = await shared();
+  const headers = await paymentFor(payer.account, site.url(), chatInit());
+  const answer = await fetch(site.url(), chatInit({}, { ...headers, authorization: 'Bearer nobody' }));
+  expect(answer.status).toBe(401);
+  expect((await fetch(site.url(), chatInit({}, headers))).status).toBe(200);
+});
