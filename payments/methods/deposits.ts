@@ -155,17 +155,20 @@ export class Deposits {
     authorization: Authorization,
     since: bigint,
   ): Promise<Transfer | 'failed' | null> {
-    const { evm, waitMs } = this.#options;
+    const { evm, settlement, waitMs } = this.#options;
     const startMs = performance.now();
     let searchedMs = startMs;
+    let hint = transaction;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = pauseMs * 2 > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS : pauseMs * 2) {
       const nowMs = performance.now();
       // A node that does not answer now is asked again.
-      const seen = transaction === null ? null : await evm.transferIn(transaction, authorization).catch(() => null);
+      const seen = hint === null ? null : await evm.transferIn(hint, authorization).catch(() => null);
       if (seen !== null && seen !== 'failed') return seen;
-      if (seen === 'failed' || transaction === null || nowMs - searchedMs > SEARCH_EVERY_MS) {
+      if (seen === 'failed' || hint === null || nowMs - searchedMs > SEARCH_EVERY_MS) {
         const found = await evm.transferSince(since, authorization).catch(() => null);
-        if (found !== null || seen === 'failed') return found ?? 'failed';
+        if (found !== null) return found;
+        if (seen === 'failed' && settlement.isDecisive) return 'failed';
+        if (seen === 'failed') hint = null;
         searchedMs = nowMs;
       }
       if (nowMs - startMs > waitMs) return null;

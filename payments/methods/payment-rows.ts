@@ -92,6 +92,10 @@ export function credit(
       update payment set state = 'settled', account_id = ${accountId}, transaction = ${transaction}, changed_at = now(),
         reason = null, claimed_at = case when ${claims} then now() end
       where id = ${id}`;
+    // Its nonce is used, and its key has room again. Where the transfer came by another transaction, ours may still be under way.
+    await tx`
+      update chain_transaction set state = 'mined'
+      where purpose = ${`payment:${id}`} and hash = ${transaction} and state = 'pending'`;
     await tx`
       with booked as (
         insert into txn (id, kind, ref) values (${uuidv7()}, 'deposit', ${`payment:${id}`}) returning id

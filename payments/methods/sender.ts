@@ -3,6 +3,7 @@
  * their bytes are stored before a node sees them: after a crash, or when a node loses one, the very same is sent again. One that
  * stays unmined is replaced at a higher price under the same nonce.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { v7 as uuidv7 } from 'uuid';
 import { keccak256 } from 'viem';
 import { type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
@@ -62,6 +63,8 @@ interface Fees {
 
 /** Nodes keep only so many transactions of one key waiting. */
 const PENDING_PER_KEY = 16;
+const QUEUE_MS = 10_000;
+const QUEUE_PAUSE_MS = 50;
 const FEES_FOR_MS = 2_000;
 const TEND_EVERY_MS = 1_000;
 const REPEAT_AFTER_MS = 3_000n;
@@ -84,7 +87,7 @@ export class Sender {
     const fees = await this.#prepare().catch((error: unknown) => {
       throw new NotSent('the chain does not answer', { cause: error });
     });
-    const row = await inTransaction(this.#options.sql, (tx) => this.enqueue(tx, outgoing));
+    const row = await this.#enqueueInTurn(outgoing);
     if (row.hash !== null) return row.hash;
     return this.#signAndBroadcast(await this.#rowOf(outgoing.purpose), fees);
   }
@@ -145,14 +148,32 @@ export class Sender {
   }
 
   async tendOnce(): Promise<void> {
-    for (const row of await this.#pending()) {
-      const account = this.#accounts.get(row.signerId);
+    for (const [signerId, rows] of Map.groupBy(await this.#pending(), ({ signerId }) => signerId)) {
+      const account = this.#accounts.get(signerId);
       if (account === undefined) continue;
-      const mined = await this.#options.evm.client.getTransactionCount({ address: account.address });
-      if (row.nonce < BigInt(mined)) await this.#isMined(row, BigInt(mined));
-      else if (row.raw === null || row.hash === null) await this.#signAndBroadcast(row, await this.#currentFees());
-      else if (row.idleMs >= REPLACE_AFTER_MS) await this.#replace(row);
-      else if (row.idleMs >= REPEAT_AFTER_MS) await this.#broadcast(row.raw, row.hash);
+      const mined = BigInt(await this.#options.evm.client.getTransactionCount({ address: account.address }));
+      await this.#options.sql`
+        update chain_transaction set state = 'mined' where signer_id = ${signerId} and nonce < ${mined} and state = 'pending'`;
+      for (const row of rows.filter(({ nonce }) => nonce >= mined)) await this.#tendRow(row);
+    }
+  }
+
+  async #tendRow(row: Row): Promise<void> {
+    if (row.raw === null || row.hash === null) await this.#signAndBroadcast(row, await this.#currentFees());
+    else if (row.idleMs >= REPLACE_AFTER_MS) await this.#replace(row);
+    else if (row.idleMs >= REPEAT_AFTER_MS) await this.#broadcast(row.raw, row.hash);
+  }
+
+  /** Waits a while for room where every key has enough waiting. */
+  async #enqueueInTurn(outgoing: Outgoing): Promise<Sent> {
+    const endMs = performance.now() + QUEUE_MS;
+    for (;;) {
+      try {
+        return await inTransaction(this.#options.sql, (tx) => this.enqueue(tx, outgoing));
+      } catch (error) {
+        if (!(error instanceof NotSent) || performance.now() > endMs) throw error;
+        await sleep(QUEUE_PAUSE_MS);
+      }
     }
   }
 
@@ -223,13 +244,10 @@ export class Sender {
       .catch((error: unknown) => this.#options.log.debug({ err: error, hash }, 'a node did not take a transaction'));
   }
 
-  async #isMined(row: Row, mined: bigint): Promise<void> {
-    await this.#options.sql`
-      update chain_transaction set state = 'mined' where signer_id = ${row.signerId} and nonce < ${mined} and state = 'pending'`;
-  }
-
   /** The same under the same nonce, at least an eighth dearer, as nodes demand, and no cheaper than the market. */
   async #replace(row: Row): Promise<void> {
+    // What was the price when it was sent tells nothing now.
+    this.#fees = null;
     const now = await this.#currentFees();
     const dearer = (old: bigint | null, market: bigint) => {
       const least = old === null ? 0n : old + old / 4n + 1n;

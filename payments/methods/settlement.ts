@@ -8,6 +8,8 @@ import { NotSent, type Sender } from './sender.ts';
 export interface Settlement {
   /** Sends the transfer; answers the transaction where it is known. Throws `NotSent` when it is certain that nothing left. */
   send(paymentId: string, authorization: Authorization): Promise<Hex | null>;
+  /** Whether the transaction that it answers is the only one there can be: when that moved nothing, nothing was moved. */
+  readonly isDecisive: boolean;
 }
 
 /** A transfer that a plain wallet signed needs 66 to 70 thousand. */
@@ -17,6 +19,7 @@ const PLAIN_SIGNATURE_LENGTH = 132;
 /** Sends with keys of our own. */
 export function ownSettlement(evm: Evm, sender: Sender): Settlement {
   return {
+    isDecisive: true,
     async send(paymentId, authorization) {
       const call = evm.transferCall(authorization);
       const gas = authorization.signature.length === PLAIN_SIGNATURE_LENGTH ? PLAIN_GAS : await gasOf(evm, call);
@@ -46,6 +49,7 @@ export function hostedSettlement(
     ...(facilitator.key === null ? {} : { createAuthHeaders: () => Promise.resolve(headers) }),
   });
   return {
+    isDecisive: false,
     async send(_paymentId, authorization) {
       const accepted = requirementsOf(authorization);
       const said = await client.settle(payloadOf(authorization, accepted), accepted).catch(() => null);
