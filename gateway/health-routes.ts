@@ -1,7 +1,7 @@
 /** What anybody may ask: is it alive, is it ready, what does it measure, how is it used, which keys sign its receipts. */
 import type { Context, Hono } from 'hono';
 import { z } from 'zod';
-import { jwks } from '../payments/receipt.ts';
+import { didDocument, didOf, jwks } from '../payments/receipt.ts';
 import { withDeadline } from '../payments/retry.ts';
 import { adminRouteList } from './admin-routes.ts';
 import { agentRouteList } from './agent-routes.ts';
@@ -104,6 +104,27 @@ function signingKeys(gateway: Gateway): Route {
   };
 }
 
+function didRoute(gateway: Gateway): Route {
+  const keys = recent(KEYS_FOR_MS, gateway.platform.now, () => jwks(gateway.platform.database.sql));
+  const did = 'did:web:gate.example.com';
+  return {
+    method: 'get',
+    path: '/.well-known/did.json',
+    summary: 'The same keys as a DID document: they verify the x402 receipts in `PAYMENT-RESPONSE`.',
+    security: null,
+    response: z.strictObject({
+      id: z.string(),
+      verificationMethod: z.array(z.looseObject({ id: z.string() })),
+      assertionMethod: z.array(z.string()),
+    }),
+    example: { response: { id: did, verificationMethod: [{ id: `${did}#kPrK` }], assertionMethod: [`${did}#kPrK`] } },
+    serve: async (_gateway, context) =>
+      context.json(didDocument(didOf(publicUrl(gateway, context)), (await keys()).keys), 200, {
+        'cache-control': `public, max-age=${KEYS_FOR_MS / 1_000}`,
+      }),
+  };
+}
+
 function openApi(routes: () => readonly Route[]): Route {
   let document: object | null = null;
   return {
@@ -134,6 +155,7 @@ export function healthRoutes(gateway: Gateway): Hono {
     llms,
     openApi(() => routes),
     signingKeys(gateway),
+    didRoute(gateway),
   ];
   return mount(gateway, routes);
 }

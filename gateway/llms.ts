@@ -9,12 +9,15 @@ export function llmsText(url: string, prices: readonly Price[]): string {
 
 ## Use
 - Base URL: ${url}/v1 (any OpenAI client: change base URL and key, nothing else)
-- Auth: header \`Authorization: Bearer fg_live_…\`; the key comes from the host of this gateway
+- Auth: header \`Authorization: Bearer fg_live_…\`; the key comes from the host of this gateway, or with your first payment
+- No key? Where the host takes wallets a call without one answers 402 with x402 (PAYMENT-REQUIRED) and MPP (WWW-Authenticate): pay USDC
+  with a stock client, keep the header x-faregate-key of the answer; what the call did not cost is your balance
 - All endpoints with schemas and examples: ${url}/openapi.json
 
 ## Endpoints
 - POST /v1/chat/completions, /v1/completions, /v1/embeddings: as OpenAI, streaming or not
 - GET /v1/models: models, context lengths, prices, your limits
+- POST /v1/topups: pay ahead with a wallet; GET /v1/sign-in: the text to sign for SIGN-IN-WITH-X, which stands for a key on any route
 - POST /v1/quote: the most that a call can cost; send the body of the call, nothing is held
 - GET /v1/account: balance_nanousd, held_nanousd, available_nanousd
 - POST /v1/keys: a further key for a helper, with limits, a budget and an end, no wider than yours; GET lists, DELETE /v1/keys/{id} revokes
@@ -39,6 +42,7 @@ export function llmsText(url: string, prices: readonly Price[]): string {
 ## Errors
 Every error is {"error":{"message","type","param","code"}}; the message says what to do next.
 - 402 insufficient_balance: top up, or ask for fewer max_tokens
+- 402 payment_required, payment_invalid: pay as the headers say; 409 payment_used; 503 payment_pending: never pay again, repeat with the same payment
 - Lost an answer? Send \`Idempotency-Key\` with every POST and repeat it: same answer, charged once, for 10 minutes
 - 409 request_in_progress: the first request with this key still runs; wait retry-after-ms
 - 429 rate_limited, 503 overloaded / no_worker / ledger_unavailable: wait retry-after-ms, then repeat

@@ -1,14 +1,7 @@
 import { afterAll, expect, test } from 'vitest';
 import type { LocalWallet } from '../payments/chain/local.ts';
-import {
-  chatInit,
-  errorCode,
-  mppFetch,
-  paymentFor,
-  startWalletGateway,
-  type WalletGateway,
-  withHeaders,
-} from './testing-wallets.ts';
+import { chatInit, mppFetch, paymentFor } from './testing-wallet-clients.ts';
+import { errorCode, startWalletGateway, type WalletGateway, withHeaders } from './testing-wallets.ts';
 
 interface Payment {
   accepted: { extra: object } & Record<string, unknown>;

@@ -1,16 +1,7 @@
 import { afterAll, expect, test } from 'vitest';
 import type { LocalWallet } from '../payments/chain/local.ts';
-import {
-  chatInit,
-  errorCode,
-  mppFetch,
-  paymentFor,
-  startWalletGateway,
-  topupInit,
-  type WalletGateway,
-  withHeaders,
-  x402Fetch,
-} from './testing-wallets.ts';
+import { chatInit, mppFetch, paymentFor, x402Fetch } from './testing-wallet-clients.ts';
+import { errorCode, startWalletGateway, topupInit, type WalletGateway, withHeaders } from './testing-wallets.ts';
 
 /** One site for those who leave nothing behind that another could trip over. */
 let common: Promise<{ site: WalletGateway; payer: LocalWallet }> | null = null;

@@ -69,7 +69,7 @@ async function settle(gateway: Gateway, caller: Caller, purchase: Purchase): Pro
   const own = principal === null ? await payments.keyOf(funded.accountId) : { principal, key: null };
   const headers = {
     ...PRIVATE,
-    ...payment.receipt(funded),
+    ...(await payment.receipt(funded, purchase.url)),
     'x-faregate-account': funded.accountId,
     'x-faregate-deposited-nanousd': String(funded.amount),
     ...(own.key === null ? {} : { 'x-faregate-key': own.key }),

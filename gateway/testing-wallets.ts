@@ -1,9 +1,4 @@
 /** A gateway that wallets can pay, on a chain of its own, and stock clients to pay it with. */
-import { ExactEvmScheme } from '@x402/evm/exact/client';
-import { wrapFetchWithPayment, x402Client, x402HTTPClient } from '@x402/fetch';
-import { Mppx } from 'mppx/client';
-import { evm } from 'mppx/evm/client';
-import type { PrivateKeyAccount } from 'viem/accounts';
 import { type LocalChain, type LocalWallet, startLocalChain } from '../payments/chain/local.ts';
 import type { PaymentsConfig } from '../payments/methods/open.ts';
 import { startTestGateway, type TestGateway, type TestOptions } from './testing.ts';
@@ -85,40 +80,6 @@ export async function errorCode(answer: Response): Promise<string> {
   return ((await answer.json()) as { error: { code: string } }).error.code;
 }
 
-/** The stock x402 client, with its own limits on spending. */
-export function x402Fetch(account: PrivateKeyAccount, inner: typeof fetch = fetch): typeof fetch {
-  return wrapFetchWithPayment(inner, clientOf(account)) as typeof fetch;
-}
-
-/** Asks, is told to pay, and answers the headers that would: for those who then do with them what no stock client does. */
-export async function paymentFor(
-  account: PrivateKeyAccount,
-  url: URL,
-  init: RequestInit,
-): Promise<Record<string, string>> {
-  const answer = await fetch(url, init);
-  if (answer.status !== 402) throw new Error(`expected 402, not ${answer.status}: ${await answer.text()}`);
-  const client = clientOf(account);
-  const http = new x402HTTPClient(client);
-  const required = http.getPaymentRequiredResponse((name) => answer.headers.get(name));
-  return http.encodePaymentSignatureHeader(await client.createPaymentPayload(required));
-}
-
-function clientOf(account: PrivateKeyAccount): x402Client {
-  return new x402Client().register('eip155:84532', new ExactEvmScheme(account));
-}
-
-/** The stock MPP client. */
-export function mppFetch(account: PrivateKeyAccount, inner: typeof fetch = fetch): typeof fetch {
-  const authorization = { name: 'USDC', version: '2' };
-  const client = Mppx.create({
-    methods: [evm.charge({ account, authorization })],
-    polyfill: false,
-    fetch: inner,
-  });
-  return client.fetch as typeof fetch;
-}
-
 /** The same request with more headers. */
 export function withHeaders(init: RequestInit, headers: Readonly<Record<string, string>>): RequestInit {
   return { ...init, headers: { ...(init.headers as Record<string, string>), ...headers } };
@@ -128,18 +89,4 @@ export function withHeaders(init: RequestInit, headers: Readonly<Record<string, 
 export function topupInit(nanousd: bigint, headers: Readonly<Record<string, string>> = {}): RequestInit {
   const body = JSON.stringify({ nanousd: String(nanousd) });
   return { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body };
-}
-
-/** A request for a call that holds little. */
-export function chatInit(body: object = {}, headers: Readonly<Record<string, string>> = {}): RequestInit {
-  return {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
-    body: JSON.stringify({
-      model: 'tiny',
-      messages: [{ role: 'user', content: 'What is a fare gate?' }],
-      max_tokens: 16,
-      ...body,
-    }),
-  };
 }

@@ -1,5 +1,5 @@
 /** Receipts: a settled call as a signed statement that anybody can verify, for ever, with the keys that we publish. */
-import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose';
+import { CompactSign, calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose';
 import type { Sql } from '../db/connect.ts';
 import { type CallRow, callJson } from './calls.ts';
 import { inTransaction } from './retry.ts';
@@ -23,6 +23,31 @@ export async function signReceipt(sql: Sql, call: CallRow, issuer: string): Prom
     .setSubject(call.accountId)
     .setJti(call.id)
     .sign(await importJWK(privateJwk, ALGORITHM));
+}
+
+/** A compact JWS of another statement of ours, as x402 has its receipts: the key is named by a host's DID, which publishes it. */
+export async function signStatement(sql: Sql, statement: object, did: string): Promise<string> {
+  const { kid, privateJwk } = (await signer(sql)) ?? (await firstKey(sql));
+  return new CompactSign(new TextEncoder().encode(JSON.stringify(statement)))
+    .setProtectedHeader({ alg: ALGORITHM, kid: `${did}#${kid}` })
+    .sign(await importJWK(privateJwk, ALGORITHM));
+}
+
+/** A host's name as a DID (did:web): its keys are in the document that `didDocument` makes. */
+export function didOf(origin: string): string {
+  return `did:web:${encodeURIComponent(new URL(origin).host)}`;
+}
+
+/** What is published under /.well-known/did.json: all keys that ever signed, under the host's DID. */
+export function didDocument(did: string, keys: readonly JWK[]): object {
+  const method = (key: JWK) => ({
+    id: `${did}#${key.kid}`,
+    type: 'JsonWebKey2020',
+    controller: did,
+    publicKeyJwk: key,
+  });
+  const verificationMethod = keys.map(method);
+  return { id: did, verificationMethod, assertionMethod: verificationMethod.map(({ id }) => id) };
 }
 
 /** The public halves of all keys that ever signed or soon will (RFC 7517): the newest first. */

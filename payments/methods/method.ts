@@ -42,8 +42,8 @@ export interface Payment {
    * time, and of fifty at once, only one is told so.
    */
   fund(accountId: string | null): Promise<Funded | PaymentRefusal>;
-  /** Headers of the answer that was paid for. */
-  receipt(funded: Funded): Headers;
+  /** Headers of the answer that was paid for, at the address `url`. */
+  receipt(funded: Funded, url: string): Headers | Promise<Headers>;
 }
 
 export interface Funded {

@@ -3,6 +3,7 @@ import { privateKeyToAddress } from 'viem/accounts';
 import type { Sql } from '../../db/connect.ts';
 import type { Network } from '../chain/networks.ts';
 import type { Nanousd } from '../money.ts';
+import { didOf, signStatement } from '../receipt.ts';
 import type { Hex } from './authorization.ts';
 import { Deposits, type DepositsLog } from './deposits.ts';
 import { Evm } from './evm.ts';
@@ -67,13 +68,14 @@ export function openPayments(options: PaymentsOptions): Payments {
   const { origin, secretKey } = options;
   const signIn = origin === null ? null : new SignIn({ sql, evm, origin, secretKey });
   const realm = origin === null ? 'faregate' : new URL(origin).host;
+  const sign = origin === null ? null : (statement: object) => signStatement(sql, statement, didOf(origin));
   const ends = [sender.tend(), deposits.watch()];
   return {
     evm,
     sender,
     deposits,
     signIn,
-    methods: [x402Method({ terms, deposits, signIn }), mppMethod({ terms, deposits, realm, secretKey })],
+    methods: [x402Method({ terms, deposits, signIn, sign }), mppMethod({ terms, deposits, realm, secretKey })],
     close: () => {
       for (const end of ends) end();
     },

@@ -14,7 +14,7 @@ import {
   signatureField,
   unitsFor,
 } from './authorization.ts';
-import { BadPayment, type PaymentMethod } from './method.ts';
+import { BadPayment, type Funded, type PaymentMethod } from './method.ts';
 import type { SignIn } from './sign-in.ts';
 import { type Rail, requireOurs, type Terms } from './terms.ts';
 
@@ -36,8 +36,15 @@ const credential = z.object({
   payload: z.object({ authorization: z.object(authorizationFields), signature: signatureField }),
 });
 
+export interface X402Options extends Rail {
+  /** Null where wallets cannot sign in. */
+  readonly signIn: SignIn | null;
+  /** Signs a statement in the host's name; null where it has none. */
+  readonly sign: ((statement: object) => Promise<string>) | null;
+}
+
 /** The method over our network and asset. */
-export function x402Method({ terms, deposits, signIn }: Rail & { readonly signIn: SignIn | null }): PaymentMethod {
+export function x402Method({ terms, deposits, signIn, sign }: X402Options): PaymentMethod {
   const { network } = terms;
   return {
     name: 'x402',
@@ -63,18 +70,40 @@ export function x402Method({ terms, deposits, signIn }: Rail & { readonly signIn
         amount: nanousdOf(authorization.value),
         digest: null,
         fund: (accountId) => deposits.fund('x402', authorization, accountId),
-        receipt: ({ reference, payer, network }) => ({
-          'payment-response': encodePaymentResponseHeader({
+        receipt: async (funded, url) => {
+          const payer = funded.payer.slice(funded.payer.lastIndexOf(':') + 1);
+          const settled = {
             success: true,
-            transaction: reference,
-            network: network as `${string}:${string}`,
-            payer: payer.slice(payer.lastIndexOf(':') + 1),
+            transaction: funded.reference,
+            network: network.id,
+            payer,
             amount: String(authorization.value),
-          }),
-        }),
+            ...(sign === null ? {} : { extensions: await signedReceipt(sign, funded, payer, url) }),
+          };
+          return { 'payment-response': encodePaymentResponseHeader(settled) };
+        },
       };
     },
   };
+}
+
+/** The extension `offer-receipt`: that this was paid, and what for, signed; the members in the order of their names, as it has them. */
+async function signedReceipt(
+  sign: (statement: object) => Promise<string>,
+  { network, reference }: Funded,
+  payer: string,
+  resourceUrl: string,
+) {
+  const issuedAt = Date.now() / 1_000;
+  const statement = {
+    issuedAt: issuedAt - (issuedAt % 1),
+    network,
+    payer,
+    resourceUrl,
+    transaction: reference,
+    version: 1,
+  };
+  return { 'offer-receipt': { info: { receipt: { format: 'jws', signature: await sign(statement) } } } };
 }
 
 /** What `exact` asks for, so many units of the asset. */

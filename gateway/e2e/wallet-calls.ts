@@ -1,0 +1,92 @@
+/** Very many calls by very many wallets, of which every second one uses the key that its first payment brought. */
+import type { LocalChain, LocalWallet } from '../../payments/chain/local.ts';
+import { chatInit, mppFetch, x402Fetch } from '../testing-wallet-clients.ts';
+
+export interface WalletRun {
+  readonly url: string;
+  readonly chain: LocalChain;
+  readonly wallets: number;
+  readonly callsEach: number;
+  /** What each wallet has, in the smallest unit. */
+  readonly units: bigint;
+  readonly model: string;
+}
+
+export interface WalletSums {
+  readonly calls: number;
+  readonly payments: number;
+  /** In nano-USD: what left the wallets, what their accounts have, what their calls were charged. */
+  readonly paid: bigint;
+  readonly balances: bigint;
+  readonly charged: bigint;
+  /** By the hash of a payment's transaction: when the first byte of its stream came. */
+  readonly firstByteMs: ReadonlyMap<string, number>;
+}
+
+const NANOUSD_PER_UNIT = 1_000n;
+
+/** Makes the calls, and asks each account at the end. Throws when one fails. */
+export async function callFromWallets(run: WalletRun): Promise<WalletSums> {
+  const { chain, wallets, units } = run;
+  const firstByteMs = new Map<string, number>();
+  const owners = await Promise.all(Array.from({ length: wallets }, () => chain.wallet({ usdc: units, wei: 0n })));
+  const keys = await Promise.all(owners.map((owner, at) => callFrom(run, owner, at, firstByteMs)));
+  const accounts = await Promise.all(keys.map((key) => accountOf(run.url, key)));
+  const left = await Promise.all(owners.map(({ address }) => chain.usdcOf(address)));
+  const sum = (amounts: readonly bigint[]) => amounts.reduce((all, amount) => all + amount, 0n);
+  return {
+    calls: accounts.reduce((all, { calls }) => all + calls, 0),
+    payments: firstByteMs.size,
+    paid: (units * BigInt(wallets) - sum(left)) * NANOUSD_PER_UNIT,
+    balances: sum(accounts.map(({ balance }) => balance)),
+    charged: sum(accounts.map(({ charged }) => charged)),
+    firstByteMs,
+  };
+}
+
+/** One wallet's calls, one after the other; answers its key. */
+async function callFrom(
+  run: WalletRun,
+  owner: LocalWallet,
+  at: number,
+  firstByteMs: Map<string, number>,
+): Promise<string> {
+  const pay = at % 4 < 2 ? x402Fetch(owner.account) : mppFetch(owner.account);
+  let key = '';
+  for (let call = 0; call < run.callsEach; call++) {
+    const headers = at % 2 === 1 && key !== '' ? { authorization: `Bearer ${key}` } : undefined;
+    const init = chatInit({ model: run.model, stream: true }, headers);
+    const answer = await pay(new URL('/v1/chat/completions', run.url), init);
+    key ||= answer.headers.get('x-faregate-key') ?? '';
+    const reader = answer.body?.getReader();
+    let text = '';
+    for (let part = await reader?.read(); part !== undefined && !part.done; part = await reader?.read()) {
+      if (text === '') firstByteMs.set(transactionOf(answer.headers), performance.now());
+      text += new TextDecoder().decode(part.value);
+    }
+    if (answer.status !== 200 || !text.includes('[DONE]'))
+      throw new Error(`call ${call} of wallet ${at}: ${answer.status} ${text}`);
+  }
+  firstByteMs.delete('');
+  return key;
+}
+
+/** The transaction that a response names, by either protocol; empty for one that was paid from balance. */
+function transactionOf(headers: Headers): string {
+  const receipt = headers.get('payment-response') ?? headers.get('payment-receipt');
+  if (receipt === null) return '';
+  const { transaction, reference } = JSON.parse(Buffer.from(receipt, 'base64').toString()) as Record<string, string>;
+  return transaction ?? reference ?? '';
+}
+
+async function accountOf(url: string, key: string) {
+  const ask = async <Answer>(path: string) => {
+    const answer = await fetch(new URL(path, url), { headers: { authorization: `Bearer ${key}` } });
+    if (!answer.ok) throw new Error(await answer.text());
+    return (await answer.json()) as Answer;
+  };
+  const { balance_nanousd } = await ask<{ balance_nanousd: string }>('/v1/account');
+  const { data } = await ask<{ data: { charged_nanousd: string }[] }>('/v1/calls?limit=100');
+  const charged = data.reduce((sum, call) => sum + BigInt(call.charged_nanousd), 0n);
+  return { balance: BigInt(balance_nanousd), charged, calls: data.length };
+}
