@@ -43,6 +43,8 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
     const request = parseInference(kind, body, gateway.platform.config.limits, wishes);
     const price = priceOf(gateway, request.model);
     const maxTokens = maxTokensOf(gateway, request);
+    // Before anything is paid; what the key wants is known after.
+    requireAffordable(price, request.provider.maxPrice);
     const purchase = () => purchaseOf(gateway, exchange, { path, request, price, maxTokens, body });
     const fare = await pay(gateway, caller, purchase);
     call.begin(fare, request, price, joined.control);

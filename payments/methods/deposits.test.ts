@@ -202,3 +202,16 @@ test('chaos: with blocks of two seconds every payer of ten is funded, once', asy
   expect(outcomes.map(codeOf)).toEqual(Array(10).fill('funded'));
   expect(await site.chain.usdcOf(site.treasury.address)).toBe(10n * UNITS);
 });
+
+test('failed payments are forgotten a day after they ended, and no others', async () => {
+  await using site = await startPaymentSite();
+  const { sql } = site.database;
+  const { deposits } = site.open();
+  const [rich, poor] = [await site.chain.wallet({ usdc: UNITS }), await site.chain.wallet()];
+  for (const payer of [rich, poor]) await deposits.fund('x402', await site.authorize(payer, UNITS), null);
+  await site.open().deposits.reconcile(0);
+  expect(await site.states()).toEqual(['settled', 'failed']);
+  await sql`update payment set valid_before = extract(epoch from now() - interval '25 hours')::bigint`;
+  await site.open().deposits.reconcile(0);
+  expect(await site.states()).toEqual(['settled']);
+});

@@ -32,6 +32,7 @@ const LONGEST_PAUSE_MS = 250;
 /** A transaction that was replaced has another hash: now and then the transfer itself is looked for. */
 const SEARCH_EVERY_MS = 1_000;
 const RECONCILE_EVERY_MS = 2_000;
+const FORGET_EVERY_MS = 3_600_000;
 /** Who waits for a payment may be this late to say what became of it. */
 const GRACE_MS = 10_000;
 /** Seconds after its end that an authorization may still be in a block which a slow node has not shown. */
@@ -43,6 +44,7 @@ export class Deposits {
   readonly #settling = new Set<string>();
   readonly #open = new Map<string, number>();
   #openInAll = 0;
+  #forgotAtMs = -FORGET_EVERY_MS;
 
   constructor(options: DepositsOptions) {
     this.#options = options;
@@ -88,6 +90,10 @@ export class Deposits {
   async reconcile(idleMs: number = this.#options.waitMs + GRACE_MS): Promise<void> {
     const { sql, evm } = this.#options;
     for (const row of await rows.undecided(sql, evm.network.id, idleMs)) await this.#decide(row);
+    const nowMs = performance.now();
+    if (nowMs - this.#forgotAtMs < FORGET_EVERY_MS) return;
+    this.#forgotAtMs = nowMs;
+    await rows.forgetFailed(sql);
   }
 
   async #settle(id: string, authorization: Authorization): Promise<Funded | PaymentRefusal> {

@@ -132,6 +132,12 @@ export function undecided(sql: Sql, network: string, idleMs: number): Promise<Pa
   );
 }
 
+/** Drops payments that failed and could not be made any more a day ago: they would be refused before anyone looks for them here. */
+export async function forgetFailed(sql: Sql): Promise<void> {
+  await sql`
+    delete from payment where state = 'failed' and valid_before < extract(epoch from now() - interval '1 day')::bigint`;
+}
+
 /** The account of a wallet; null before its first money arrived. */
 export async function accountOfWallet(sql: Sql, wallet: string): Promise<string | null> {
   const [known] = await sql<{ accountId: string }[]>`select account_id as "accountId" from wallet where id = ${wallet}`;
