@@ -8,7 +8,7 @@ import { admitCall } from './admission.ts';
 import { Call } from './call.ts';
 import { type ApiError, apiError, errorBody, errorHeaders } from './errors.ts';
 import { DeadlineExceeded, Draining, type Exchange, type Responder } from './exchange.ts';
-import { identify, pay } from './paywall.ts';
+import { askedBy, identify, pay } from './paywall.ts';
 import type { Gateway } from './platform.ts';
 import type { MaxPrice } from './provider.ts';
 import { deliverWhole, relayStream, StreamHead } from './relay.ts';
@@ -36,7 +36,7 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
     requireJson(exchange);
     const body = await exchange.body();
     const path = inferencePaths[kind];
-    const joined = gateway.replays.join(exchange, { keyId: caller.id, path, body });
+    const joined = gateway.replays.join(exchange, askedBy(caller, path, body));
     if (joined === null) return;
     answer = joined;
     const wishes = exchange.header('x-faregate-provider');

@@ -1,3 +1,4 @@
+import { appendPaymentIdentifierToExtensions } from '@x402/extensions/payment-identifier';
 import { afterAll, expect, test } from 'vitest';
 import type { LocalWallet } from '../payments/chain/local.ts';
 import { chatInit, mppFetch, paymentFor, x402Fetch } from './testing-wallet-clients.ts';
@@ -134,6 +135,29 @@ test('T16: the same payment under the same Idempotency-Key is given the same ans
     expect(second.headers.get(name)).toBe(first.headers.get(name));
   const other = await ask({ max_tokens: 17 });
   expect([other.status, await errorCode(other)]).toEqual([422, 'idempotency_mismatch']);
+});
+
+test('T16: a payment with the x402 identifier of an earlier one is given its answer, and with another payment it is refused', async () => {
+  await using site = await startWalletGateway();
+  const payer = await site.payer();
+  const named = async () => {
+    const headers = await paymentFor(payer.account, site.url(), chatInit());
+    const payment = JSON.parse(Buffer.from(headers['PAYMENT-SIGNATURE'] ?? '', 'base64').toString()) as {
+      extensions: Record<string, unknown>;
+    };
+    appendPaymentIdentifierToExtensions(payment.extensions, 'pay_one_and_only_0001');
+    return Buffer.from(JSON.stringify(payment)).toString('base64');
+  };
+  const payment = await named();
+  const ask = (header: string) => fetch(site.url(), chatInit({}, { 'payment-signature': header }));
+  const first = await ask(payment);
+  const second = await ask(payment);
+  expect([first.status, second.status]).toEqual([200, 200]);
+  expect(await second.text()).toBe(await first.text());
+  expect(second.headers.get('payment-response')).toBe(first.headers.get('payment-response'));
+  const other = await ask(await named());
+  expect([other.status, await errorCode(other)]).toEqual([422, 'idempotency_mismatch']);
+  expect(await site.payments()).toEqual({ settled: 1n });
 });
 
 test('T19: what was paid for, and what is to be paid, is kept by no cache', async () => {

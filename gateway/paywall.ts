@@ -6,6 +6,7 @@ import { type ApiError, apiError, type ErrorDetails } from './errors.ts';
 import type { Exchange } from './exchange.ts';
 import { offerOf, PRIVATE, type Purchase } from './offer.ts';
 import type { Gateway } from './platform.ts';
+import type { Asked } from './replays.ts';
 import type { Wallets } from './wallets.ts';
 
 /** Who sent a request: a key's or a wallet's owner, a payer, both, or nobody yet. */
@@ -77,6 +78,11 @@ async function settle(gateway: Gateway, caller: Caller, purchase: Purchase): Pro
   return { principal: own.principal, headers, offer: (missing) => offerOf(gateway, caller, purchase, missing) };
 }
 
+/** What tells a caller's copies of one request from its other requests, and from those of others. */
+export function askedBy({ id, payment }: Caller, path: string, body: Uint8Array): Asked {
+  return { keyId: id, path, body, paymentId: payment?.id, name: payment?.name ?? undefined };
+}
+
 function keyed(principal: Principal): Caller {
   return { id: principal.keyId, principal, payment: null, mistake: null };
 }
@@ -94,9 +100,11 @@ async function identifyPayer(gateway: Gateway, payments: Wallets, header: Header
   const authorization = header('authorization');
   if (authorization !== undefined && !/^payment\s/i.test(authorization)) {
     const principal = await gateway.keyring.authenticate(authorization, 'agent');
-    return { id: payment?.id ?? principal.keyId, principal, payment, mistake };
+    return { id: principal.keyId, principal, payment, mistake };
   }
-  if (payment !== null || mistake !== null) return { id: payment?.id ?? '', principal: null, payment, mistake };
+  // A request that has a name belongs to its payer, any other to its payment.
+  const id = payment === null ? '' : payment.name === null ? payment.id : payment.payer;
+  if (payment !== null || mistake !== null) return { id, principal: null, payment, mistake };
   const principal = await payments.signedIn(header);
   return principal === null ? { id: '', principal, payment, mistake } : keyed(principal);
 }

@@ -18,6 +18,10 @@ export interface Asked {
   readonly keyId: string;
   readonly path: string;
   readonly body: Uint8Array;
+  /** The payment beside it: another one makes another request. */
+  readonly paymentId?: string | undefined;
+  /** A name for the request that came by another way than its header. */
+  readonly name?: string | undefined;
 }
 
 /** Counted for each recording beside its bytes. */
@@ -55,7 +59,7 @@ export class Replays implements Keeper {
    */
   join(exchange: Exchange, asked: Asked): Responder | null {
     if (this.#limits.replayBytes === 0) return exchange;
-    const key = exchange.header('idempotency-key');
+    const key = exchange.header('idempotency-key') ?? asked.name;
     if (key !== undefined) return this.#joinKeyed(exchange, key, asked);
     const retries = exchange.header('x-stainless-retry-count');
     return retries === undefined ? exchange : this.#joinRetry(exchange, retryCount(retries), asked);
@@ -185,8 +189,8 @@ export class Replays implements Keeper {
   }
 }
 
-function fingerprintOf({ keyId, path, body }: Asked): string {
-  return `${keyId} ${path} ${hash('sha256', body, 'base64')}`;
+function fingerprintOf({ keyId, path, body, paymentId = '' }: Asked): string {
+  return `${keyId} ${path} ${paymentId} ${hash('sha256', body, 'base64')}`;
 }
 
 function retryCount(header: string): number {

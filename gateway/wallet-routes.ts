@@ -3,7 +3,7 @@ import type { Context } from 'hono';
 import { z } from 'zod';
 import { balances } from '../payments/ledger.ts';
 import { apiError } from './errors.ts';
-import { identify, pay } from './paywall.ts';
+import { askedBy, identify, pay } from './paywall.ts';
 import type { Gateway } from './platform.ts';
 import { check, publicUrl, type Route } from './route.ts';
 import { readBody, readJson } from './route-body.ts';
@@ -69,7 +69,7 @@ const topUp: Route = {
       const answer = { object: 'topup', account, nanousd: deposited, balance_nanousd: String(prepaid + escrow), key };
       return context.json(answer, 200, { ...fare.headers });
     };
-    return respondOnce(gateway, context.req.raw, { keyId: caller.id, path: TOPUPS, body: bytes }, respond);
+    return respondOnce(gateway, context.req.raw, askedBy(caller, TOPUPS, bytes), respond);
   },
 };
 

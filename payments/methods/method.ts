@@ -33,6 +33,10 @@ export interface PaymentMethod {
 export interface Payment {
   /** The same for copies of one payment, different for all others. */
   readonly id: string;
+  /** The payer's CAIP-10 name, as it says; proven when it is funded. */
+  readonly payer: string;
+  /** What its client calls the request, to have its answer again; null: nothing. */
+  readonly name: string | null;
   /** What it moves when it is good. */
   readonly amount: Nanousd;
   /** Of the body that it was made for; null: for any. */

@@ -9,6 +9,7 @@ import {
   paymentId,
   signatureField,
   unitsFor,
+  walletId,
 } from './authorization.ts';
 import { BadPayment, type HeaderOf, type PaymentMethod } from './method.ts';
 import { type Rail, requireOurs, type Terms } from './terms.ts';
@@ -55,6 +56,8 @@ export function mppMethod(options: MppOptions): PaymentMethod {
       const { challenge, authorization } = readCredential(text, options);
       return {
         id: paymentId(network.id, network.usdc.address, authorization),
+        payer: walletId(network.id, authorization.from),
+        name: null,
         amount: nanousdOf(authorization.value),
         digest: challenge.digest ?? null,
         fund: (accountId) => deposits.fund('mpp', authorization, accountId),

@@ -13,6 +13,7 @@ import {
   paymentId,
   signatureField,
   unitsFor,
+  walletId,
 } from './authorization.ts';
 import { BadPayment, type Funded, type PaymentMethod } from './method.ts';
 import type { SignIn } from './sign-in.ts';
@@ -22,6 +23,10 @@ const SCHEME = 'exact';
 const VERSION = 2;
 /** The header of version 2, and that of version 1, which some clients still write version 2 into. */
 const HEADERS = ['payment-signature', 'x-payment'] as const;
+
+/** The extension by which clients name a request. */
+const IDENTIFIER = 'payment-identifier';
+const identifier = z.string().regex(/^[\w-]{16,128}$/);
 
 const credential = z.object({
   x402Version: z.literal(VERSION, 'expected x402 version 2'),
@@ -34,6 +39,9 @@ const credential = z.object({
     extra: z.looseObject({ name: z.string().optional(), version: z.string().optional() }).optional(),
   }),
   payload: z.object({ authorization: z.object(authorizationFields), signature: signatureField }),
+  extensions: z
+    .looseObject({ [IDENTIFIER]: z.object({ info: z.object({ id: identifier.optional() }) }).optional() })
+    .optional(),
 });
 
 export interface X402Options extends Rail {
@@ -55,8 +63,11 @@ export function x402Method({ terms, deposits, signIn, sign }: X402Options): Paym
         error: charge.error ?? 'Payment required',
         resource: { url, description, mimeType: 'application/json' },
         accepts: [requirements(terms, unitsFor(charge.amount))],
-        // Whoever sent a key has no need to sign in.
-        ...(signIn === null || charge.keyed ? {} : { extensions: signIn.extension() }),
+        extensions: {
+          [IDENTIFIER]: { info: { required: false } },
+          // Whoever sent a key has no need to sign in.
+          ...(signIn === null || charge.keyed ? {} : signIn.extension()),
+        },
       };
       return { 'payment-required': encodePaymentRequiredHeader(required) };
     },
@@ -64,9 +75,11 @@ export function x402Method({ terms, deposits, signIn, sign }: X402Options): Paym
       const [first, second] = HEADERS.map(header).filter((text) => text !== undefined);
       if (first === undefined) return null;
       if (second !== undefined) throw new BadPayment('Send one payment header, not several.');
-      const authorization = authorizationOf(first, terms);
+      const { authorization, name } = readCredential(first, terms);
       return {
         id: paymentId(network.id, network.usdc.address, authorization),
+        payer: walletId(network.id, authorization.from),
+        name,
         amount: nanousdOf(authorization.value),
         digest: null,
         fund: (accountId) => deposits.fund('x402', authorization, accountId),
@@ -120,13 +133,13 @@ export function requirements({ network, payTo, timeoutSeconds }: Terms, units: b
   };
 }
 
-function authorizationOf(text: string, terms: Terms): Authorization {
+function readCredential(text: string, terms: Terms): { authorization: Authorization; name: string | null } {
   const parsed = credential.safeParse(decode(text));
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     throw new BadPayment(`The payment is wrong at ${issue?.path.join('.')}: ${issue?.message}.`);
   }
-  const { accepted, payload } = parsed.data;
+  const { accepted, payload, extensions } = parsed.data;
   const { extra, ...ours } = requirements(terms, payload.authorization.value);
   for (const name of ['network', 'asset', 'payTo', 'amount'] as const) {
     if (accepted[name].toLowerCase() === ours[name].toLowerCase()) continue;
@@ -138,7 +151,7 @@ function authorizationOf(text: string, terms: Terms): Authorization {
   }
   const authorization = { ...payload.authorization, signature: payload.signature };
   requireOurs(terms, authorization);
-  return authorization;
+  return { authorization, name: extensions?.[IDENTIFIER]?.info.id ?? null };
 }
 
 function decode(text: string): unknown {
