@@ -17,7 +17,12 @@ export interface Served {
 }
 
 /** Resolves when the gateway is ready. Throws with its last words and exit code when it ends before. */
-export async function serve(dataDir: string, databaseUrl: string, processes = 1): Promise<Served> {
+export async function serve(
+  dataDir: string,
+  databaseUrl: string,
+  processes = 1,
+  more: Readonly<Record<string, string>> = {},
+): Promise<Served> {
   const env = {
     ...process.env,
     DATABASE_URL: databaseUrl,
@@ -26,6 +31,7 @@ export async function serve(dataDir: string, databaseUrl: string, processes = 1)
     FAREGATE_LOG: 'error',
     FAREGATE_PROCESSES: String(processes),
     FAREGATE_ALLOW_PRIVATE_WORKERS: '1',
+    ...more,
   };
   const child = spawn(process.execPath, [cli, 'serve'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve));

@@ -18,7 +18,7 @@ test('T2: two gateways given one payment at once settle it once, and a third aft
   const authorization = await site.authorize(payer, UNITS);
   const gateways = [site.open(), site.open()];
   const outcomes = await Promise.all(gateways.map(({ deposits }) => deposits.fund('x402', authorization, null)));
-  expect(outcomes.map(codeOf).toSorted()).toEqual(['funded', 'in_progress']);
+  expect(outcomes.map(codeOf).filter((code) => code === 'funded')).toHaveLength(1);
   expect(codeOf(await site.open().deposits.fund('mpp', authorization, null))).toBe('used');
   expect(await site.balance(payer)).toBe(NANOUSD);
   expect(await site.states()).toEqual(['settled']);

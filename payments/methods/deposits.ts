@@ -138,8 +138,9 @@ export class Deposits {
   async #again(id: string): Promise<Funded | PaymentRefusal> {
     const { sql } = this.#options;
     let row = await rows.findPayment(sql, id);
-    if (row?.state === 'unknown') {
-      await this.#decide(row).catch(() => {});
+    if (row?.state === 'unknown' || row?.state === 'settling') {
+      // A node that is away leaves it as it is.
+      await this.#creditArrived(row).catch(() => {});
       row = await rows.findPayment(sql, id);
     }
     switch (row?.state) {
@@ -198,11 +199,17 @@ export class Deposits {
     if (row.sinceBlock === null) return rows.fail(sql, row.id, 'the gateway stopped before it was sent');
     // The clock first: a block that comes between the two looks is then searched too.
     const now = await evm.now();
-    const found = await evm.transferSince(row.sinceBlock, row.authorization);
-    if (found !== null) await rows.credit(sql, row.id, found.transaction, { claims: false });
-    else if (now > row.authorization.validBefore + AFTER_END)
-      await rows.fail(sql, row.id, 'it ended before it was used');
+    if (await this.#creditArrived(row)) return;
+    if (now > row.authorization.validBefore + AFTER_END) await rows.fail(sql, row.id, 'it ended before it was used');
     else await rows.leaveUnknown(sql, row.id, 'the transfer was not seen in time');
+  }
+
+  /** Credits a payment whose transfer is on the chain, whoever sent it and whoever else waits for it. */
+  async #creditArrived({ id, sinceBlock, authorization }: rows.PaymentRow): Promise<boolean> {
+    if (sinceBlock === null) return false;
+    const found = await this.#options.evm.transferSince(sinceBlock, authorization);
+    if (found !== null) await rows.credit(this.#options.sql, id, found.transaction, { claims: false });
+    return found !== null;
   }
 
   async #funded(id: string): Promise<Funded> {
