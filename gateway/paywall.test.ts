@@ -167,6 +167,18 @@ test('T19: what was paid for, and what is to be paid, is kept by no cache', asyn
   for (const { headers } of [offered, answer]) expect(headers.get('cache-control')).toContain('no-store');
 });
 
+test('T21: with no node in reach what is prepaid goes on, and a payment is told to come back, unmoved', async () => {
+  await using site = await startWalletGateway({}, { rpcUrls: ['http://127.0.0.1:9'] });
+  const payer = await site.payer();
+  const keyed = await fetch(site.url(), chatInit({}, { authorization: `Bearer ${site.gateway.apiKey}` }));
+  expect(keyed.status).toBe(200);
+  const paid = withHeaders(chatInit(), await paymentFor(payer.account, site.url(), chatInit()));
+  const answer = await fetch(site.url(), paid);
+  expect([answer.status, await errorCode(answer)]).toEqual([503, 'payments_unavailable']);
+  expect(answer.headers.has('payment-required')).toBe(false);
+  expect(await site.chain.usdcOf(payer.address)).toBe(50_000_000n);
+});
+
 test('T24: the offer is at most 2 KB of PAYMENT-REQUIRED and 8 KB of headers, and says in the body how it came about', async () => {
   const { site } = await shared();
   const answer = await fetch(
