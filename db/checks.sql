@@ -115,3 +115,23 @@ where coalesce(p.nanousd, 0) <> coalesce(d.amount, 0);
 -- check: no authorization is paid out twice
 select min(id) as subject, count(*) || ' payments of one authorization' as detail
 from payment where state = 'settled' group by network, asset, payer, nonce having count(*) > 1;
+
+-- check: what is on its way out is what payouts are pending
+select 'payout_pending' as subject, a.balance || ' is not ' || p.pending as detail
+from account a, (select coalesce(sum(nanousd), 0) as pending from payout where state = 'pending') p
+where a.id = 'payout_pending' and a.balance <> p.pending;
+
+-- check: each payout left its account once, and then reached the world or came back, once, as its state says
+select coalesce(p.id, m.id) as subject, coalesce(p.state || ' ' || p.nanousd, 'unknown') || ': out ' || coalesce(m.booked, 0)
+  || ', paid ' || coalesce(m.paid, 0) || ', returned ' || coalesce(m.returned, 0) as detail
+from payout p full join (
+  select split_part(t.ref, ':', 2) as id, split_part(t.ref, ':', 1) as account_id,
+    -sum(e.amount) filter (where t.kind in ('withdrawal', 'payout') and e.account_id = split_part(t.ref, ':', 1)) as booked,
+    sum(e.amount) filter (where t.kind = 'payout_paid' and e.account_id = 'world') as paid,
+    sum(e.amount) filter (where t.kind = 'payout_returned' and e.account_id = split_part(t.ref, ':', 1)) as returned
+  from txn t join entry e on e.txn_id = t.id
+  where t.kind in ('withdrawal', 'payout', 'payout_paid', 'payout_returned') group by 1, 2
+) m on m.id = p.id and m.account_id = p.account_id
+where (m.booked, coalesce(m.paid, 0), coalesce(m.returned, 0)) is distinct from (
+  p.nanousd, case p.state when 'paid' then p.nanousd else 0 end, case p.state when 'returned' then p.nanousd else 0 end
+);

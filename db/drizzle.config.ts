@@ -2,6 +2,12 @@ import { defineConfig } from 'drizzle-kit';
 
 export default defineConfig({
   dialect: 'postgresql',
-  schema: ['./db/schema.ts', './db/schema-calls.ts', './db/schema-keys.ts', './db/schema-payments.ts'],
+  schema: [
+    './db/schema.ts',
+    './db/schema-calls.ts',
+    './db/schema-keys.ts',
+    './db/schema-payments.ts',
+    './db/schema-payouts.ts',
+  ],
   out: './db/migrations',
 });

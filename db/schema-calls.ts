@@ -49,6 +49,8 @@ export const call = pgTable(
   },
   (t) => [
     index('call_account').on(t.accountId, t.id),
+    // An operator's statement reads the calls of a period. They lie in the order of their settling: a range of pages each.
+    index('call_settled').using('brin', t.settledAt),
     check('call_charged_within_held', sql`${t.chargedNanousd} between 0 and ${t.heldNanousd}`),
     check('call_share_within_charge', sql`${t.operatorNanousd} between 0 and ${t.chargedNanousd}`),
     check('call_outcome_known', sql`${t.outcome} in ('complete', 'aborted', 'failed')`),

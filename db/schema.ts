@@ -50,7 +50,10 @@ export const txn = pgTable(
   },
   (t) => [
     unique('txn_ref_once').on(t.kind, t.ref),
-    check('txn_kind_known', sql`${t.kind} in ('deposit', 'grant', 'return', 'settle', 'refund', 'payout')`),
+    check(
+      'txn_kind_known',
+      sql`${t.kind} in ('deposit', 'grant', 'return', 'settle', 'refund', 'withdrawal', 'payout', 'payout_paid', 'payout_returned')`,
+    ),
   ],
 );
 
@@ -68,7 +71,7 @@ export const entry = pgTable(
   },
   (t) => [
     primaryKey({ columns: [t.txnId, t.accountId] }),
-    index('entry_account').on(t.accountId),
+    index('entry_account').on(t.accountId, t.txnId),
     check('entry_amount_not_zero', sql`${t.amount} <> 0`),
   ],
 );
@@ -177,6 +180,8 @@ export const operator = pgTable(
       .references(() => account.id),
     name: text('name').notNull(),
     sharePpm: integer('share_ppm').notNull(),
+    /** Where its payouts go, in lower case; null: nowhere yet. */
+    payoutAddress: text('payout_address'),
     createdAt: createdAt(),
   },
   (t) => [check('operator_share_within_whole', sql`${t.sharePpm} between 0 and 1000000`)],

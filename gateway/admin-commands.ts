@@ -121,6 +121,23 @@ export const adminCommands: readonly AdminCommand[] = [
     show: lines,
   },
   {
+    words: 'payout list',
+    about: 'the payouts of all operators with their transactions, the newest first',
+    options: [],
+    request: () => ({ method: 'GET', path: '/payouts' }),
+    show: payoutTable,
+  },
+  {
+    words: 'payout',
+    about: 'pay operators what they earned, but for what is held back',
+    options: [
+      optional(text('operator', 'op_…; all with an address and enough to be worth it')),
+      optional(text('reference', 'what it is for, once each')),
+    ],
+    request: ({ operator, reference }) => ({ method: 'POST', path: '/payouts', body: { operator, reference } }),
+    show: payoutTable,
+  },
+  {
     words: 'receipt-key rotate',
     about: 'sign receipts with a new key, a minute from now; older receipts stay verifiable',
     options: [],
@@ -201,6 +218,20 @@ function exceptionTable({ data }: Answer): string {
     at: String(at),
   });
   return `${renderTable(exceptions.map(cells))}\n`;
+}
+
+function payoutTable({ data }: Answer): string {
+  const payouts = (Array.isArray(data) ? data : []) as readonly Answer[];
+  if (payouts.length === 0) return 'There are none.\n';
+  const cells = ({ id, account, nanousd, state, transaction, reason }: Answer) => ({
+    payout: String(id),
+    operator: String(account),
+    'nano-USD': String(nanousd),
+    state: String(state),
+    transaction: String(transaction ?? '–'),
+    reason: String(reason ?? ''),
+  });
+  return `${renderTable(payouts.map(cells))}\n`;
 }
 
 function verdict({ balanced, violations }: Answer): string {

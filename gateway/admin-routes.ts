@@ -11,6 +11,7 @@ import { type ApiError, apiError } from './errors.ts';
 import { exceptionRoute } from './exception-route.ts';
 import { createKey, revokeKey } from './key-store.ts';
 import { workerPage } from './operator-routes.ts';
+import { adminPayoutRouteList } from './payout-routes.ts';
 import type { Gateway } from './platform.ts';
 import { keyProvider, providerText } from './provider-fields.ts';
 import { refundRoute } from './refund-route.ts';
@@ -214,6 +215,7 @@ export const adminRouteList: readonly Route[] = [
   createOperatorAccount,
   listWorkers,
   rotateReceiptKey,
+  ...adminPayoutRouteList,
   checkBooks,
 ];
 

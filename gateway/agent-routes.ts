@@ -17,6 +17,7 @@ import { settled } from './settled.ts';
 import { getStatement } from './statement-route.ts';
 import { getUsage } from './usage-route.ts';
 import { walletRouteList } from './wallet-routes.ts';
+import { withdrawalRouteList } from './withdrawal-routes.ts';
 
 const getAccount = defineRoute({
   method: 'get',
@@ -125,6 +126,7 @@ export const agentRouteList: readonly Route[] = [
   getUsage,
   ...keyRouteList,
   ...walletRouteList,
+  ...withdrawalRouteList,
 ];
 
 export function agentRoutes(gateway: Gateway): Hono {

@@ -7,6 +7,14 @@ import type { PaymentsConfig } from '../payments/methods/open.ts';
 /** A tenth of a cent: about what a transfer costs on Base. */
 const LEAST_NANOUSD = 1_000_000n;
 
+const HOLD_BACK_HOURS = 72;
+/** Below a dollar the gas is a part of a payout that shows. */
+const PAYOUT_MINIMUM_NANOUSD = 1_000_000_000n;
+/** About ten times what its transfer costs: nobody can make us pay gas by moving the same crumbs to and fro. */
+const WITHDRAWAL_MINIMUM_NANOUSD = 10_000_000n;
+const CONFIRMATIONS = 3n;
+const SECONDS_PER_HOUR = 3_600;
+
 const asHex = (text: string) => text as Hex;
 
 const list = <Item extends z.ZodType<string, string>>(item: Item) =>
@@ -35,6 +43,11 @@ export const paymentsEnvironment = {
   FAREGATE_FACILITATOR_URL: webUrl.optional(),
   FAREGATE_FACILITATOR_KEY: z.string().min(1).optional(),
   FAREGATE_LEAST_PAYMENT_NANOUSD: z.coerce.bigint().min(1n).optional(),
+  FAREGATE_CONFIRMATIONS: z.coerce.bigint().min(0n).max(1_000n).optional(),
+  FAREGATE_HOLD_BACK_HOURS: z.coerce.number().int().min(0).max(8_760).optional(),
+  FAREGATE_PAYOUT_EVERY_HOURS: z.coerce.number().int().min(1).max(8_760).optional(),
+  FAREGATE_PAYOUT_MINIMUM_NANOUSD: z.coerce.bigint().min(0n).optional(),
+  FAREGATE_WITHDRAWAL_MINIMUM_NANOUSD: z.coerce.bigint().min(0n).optional(),
 };
 
 type Values = z.output<z.ZodObject<typeof paymentsEnvironment>>;
@@ -58,6 +71,7 @@ export function paymentsConfig(values: Values): PaymentsConfig | null {
   const { FAREGATE_NETWORK: network, FAREGATE_RPC_URL: rpcUrls, FAREGATE_TREASURY_KEY: treasuryKey } = values;
   if (network === undefined || rpcUrls === undefined) return null;
   const url = values.FAREGATE_FACILITATOR_URL;
+  const every = values.FAREGATE_PAYOUT_EVERY_HOURS;
   return {
     network: NETWORKS[network],
     rpcUrls,
@@ -66,5 +80,12 @@ export function paymentsConfig(values: Values): PaymentsConfig | null {
     gasKeys: values.FAREGATE_GAS_KEYS ?? (treasuryKey === undefined ? [] : [treasuryKey]),
     facilitator: url === undefined ? null : { url, key: values.FAREGATE_FACILITATOR_KEY ?? null },
     leastNanousd: values.FAREGATE_LEAST_PAYMENT_NANOUSD ?? LEAST_NANOUSD,
+    confirmations: values.FAREGATE_CONFIRMATIONS ?? CONFIRMATIONS,
+    payouts: {
+      holdBackSeconds: (values.FAREGATE_HOLD_BACK_HOURS ?? HOLD_BACK_HOURS) * SECONDS_PER_HOUR,
+      everySeconds: every === undefined ? null : every * SECONDS_PER_HOUR,
+      minimum: values.FAREGATE_PAYOUT_MINIMUM_NANOUSD ?? PAYOUT_MINIMUM_NANOUSD,
+      withdrawalMinimum: values.FAREGATE_WITHDRAWAL_MINIMUM_NANOUSD ?? WITHDRAWAL_MINIMUM_NANOUSD,
+    },
   };
 }

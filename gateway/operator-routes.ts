@@ -7,10 +7,12 @@ import { checkWorkerUrl, GuardError } from '../router/guard.ts';
 import type { StoredWorker } from '../router/registry.ts';
 import { isCountry } from './countries.ts';
 import { type ApiError, apiError } from './errors.ts';
+import { operatorPayoutRouteList } from './payout-routes.ts';
 import type { Gateway } from './platform.ts';
 import { defineRoute, mount, type Route } from './route.ts';
 import { deleted, deletion, listOf, modelName, money, page } from './route-schemas.ts';
 import { settled } from './settled.ts';
+import { getOperatorStatement } from './statement-route.ts';
 import { workerExample, workerSchema, workerView } from './worker-view.ts';
 
 /** Slots and context lengths above these are mistakes. */
@@ -135,7 +137,7 @@ const removeWorker = defineRoute({
 const getEarnings = defineRoute({
   method: 'get',
   path: '/operator/v1/earnings',
-  summary: 'What you earned in all, what of it waits to be paid out, and what was paid.',
+  summary: 'What you earned in all, what of it waits to be paid out or is on its way, and what was paid.',
   security: 'operator',
   response: z.strictObject({ earned_nanousd: money, pending_nanousd: money, paid_nanousd: money }),
   example: { response: { earned_nanousd: '91800', pending_nanousd: '91800', paid_nanousd: '0' } },
@@ -153,6 +155,8 @@ export const operatorRouteList: readonly Route[] = [
   drainWorker,
   removeWorker,
   getEarnings,
+  getOperatorStatement,
+  ...operatorPayoutRouteList,
 ];
 
 export function operatorRoutes(gateway: Gateway): Hono {

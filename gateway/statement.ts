@@ -40,6 +40,7 @@ function fieldsOf(line: StatementLine): Row {
     completion_tokens: line.completionTokens,
     reference: line.reference,
     reason: line.reason,
+    transaction: line.transaction,
   };
 }
 

@@ -37,6 +37,8 @@ export async function startWalletGateway(
     gasKeys,
     facilitator: null,
     leastNanousd: 1_000_000n,
+    confirmations: 0n,
+    payouts: { holdBackSeconds: 0, everySeconds: null, minimum: 0n, withdrawalMinimum: 10_000_000n },
     ...payments,
   };
   const config = { gatewayUrl: 'https://gate.example.com', ...options.config, payments: configured };

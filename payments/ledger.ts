@@ -87,16 +87,16 @@ export async function balances(sql: Sql, accountId: string): Promise<{ prepaid: 
   return row ?? { prepaid: 0n, escrow: 0n };
 }
 
-/** What an operator earned in all, what of it waits to be paid, and what was paid. */
+/** What an operator earned in all, what of it waits to be paid or is on its way, and what was paid. */
 export async function earnings(
   sql: Sql,
   operatorId: string,
 ): Promise<{ earned: Nanousd; pending: Nanousd; paid: Nanousd }> {
   const [row] = await sql<{ pending: Nanousd; paid: Nanousd }[]>`
-    select a.balance as pending, coalesce((
-      select -sum(e.amount) from txn t join entry e on e.txn_id = t.id where t.kind = 'payout' and e.account_id = a.id
-    ), 0)::bigint as paid
-    from account a where a.id = ${operatorId} and a.kind = 'earnings'`;
+    select (a.balance + coalesce(sum(p.nanousd) filter (where p.state = 'pending'), 0))::bigint as pending,
+      coalesce(sum(p.nanousd) filter (where p.state = 'paid'), 0)::bigint as paid
+    from account a left join payout p on p.account_id = a.id
+    where a.id = ${operatorId} and a.kind = 'earnings' group by a.id`;
   const { pending, paid } = row ?? { pending: 0n, paid: 0n };
   return { earned: pending + paid, pending, paid };
 }

@@ -5,6 +5,9 @@ import { testDatabase } from '../db/testing.ts';
 import { getCall } from './calls.ts';
 import type { LedgerInstance } from './instance.ts';
 import { balances, createOperator, earnings } from './ledger.ts';
+import { settlePayout } from './payouts/booking.ts';
+import { setPayoutAddress } from './payouts/operators.ts';
+import { booked } from './payouts/testing.ts';
 import { refundCall } from './refunds.ts';
 import { closing, fundedAgent, held, testInstance } from './testing.ts';
 
@@ -24,14 +27,12 @@ async function chargedCall(sql: Sql, instance: LedgerInstance, charge: number): 
   return { accountId, operatorId, callId: hold.callId };
 }
 
-/** Pays out what an operator has, as a payout would. */
+/** Pays out what an operator has, as the chain would have done it. */
 async function payOut(sql: Sql, operatorId: string): Promise<void> {
-  const { pending } = await earnings(sql, operatorId);
-  await sql`
-    with paid as (insert into txn (id, kind) values (gen_random_uuid(), 'payout') returning id),
-    movement (account_id, amount) as (values (${operatorId}, ${-pending}), ('world', ${pending})),
-    posted as (insert into entry (txn_id, account_id, amount) select paid.id, m.account_id, m.amount from paid, movement m)
-    update account a set balance = a.balance + m.amount from movement m where a.id = m.account_id`;
+  const treasury = { network: 'eip155:84532', asset: '0xa55e7', address: '0x7ea5' };
+  await setPayoutAddress(sql, operatorId, '0x0be7');
+  const { id } = await booked(sql, treasury, operatorId);
+  await settlePayout(sql, id, '0xdeed');
 }
 
 const total = ({ prepaid, escrow }: { prepaid: bigint; escrow: bigint }) => prepaid + escrow;
@@ -105,12 +106,12 @@ test('what an operator was paid already the host gives, and what the host never 
   await using database = await testDatabase();
   const { sql } = database;
   const instance = await testInstance(sql, null);
-  const { accountId, operatorId, callId } = await chargedCall(sql, instance, 1_000);
+  const { accountId, operatorId, callId } = await chargedCall(sql, instance, 10_000);
   await payOut(sql, operatorId);
-  const refund = await refundCall(sql, { callId, amount: 1_000n, reason: 'wrong model', reference: 'ticket' });
+  const refund = await refundCall(sql, { callId, amount: 10_000n, reason: 'wrong model', reference: 'ticket' });
   expect(refund).toMatchObject({ operatorAmount: 0n, refundable: 0n });
   expect(total(await balances(sql, accountId))).toBe(10_000n);
   const rows = await sql`select id, balance from account where id in ('revenue', 'shortfall') order by id`;
-  expect(rows.map(({ balance }) => balance)).toEqual([0n, -900n]);
+  expect(rows.map(({ balance }) => balance)).toEqual([0n, -9_000n]);
   await instance.close();
 });

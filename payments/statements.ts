@@ -1,6 +1,6 @@
 /**
- * Statements: what moved an agent's money in a period, in the order in which it was posted, between the balance before and the
- * balance after. The balances come from the ledger's entries, the lines from the calls and refunds themselves: that they agree is
+ * Statements: what moved an agent's or an operator's money in a period, in the order in which it was posted, between the balance before
+ * and the balance after. The balances come from the ledger's entries, the lines from the calls and refunds themselves: that they agree is
  * asserted by the first query and again when the last line was read.
  */
 import type { Sql } from '../db/connect.ts';
@@ -11,7 +11,18 @@ export interface StatementLine {
   /** UTC, ISO 8601 with milliseconds. */
   readonly at: string;
   /** `opening` and `closing` move nothing and frame the others. */
-  readonly kind: 'opening' | 'closing' | 'deposit' | 'charge' | 'refund' | 'payout' | 'adjustment';
+  readonly kind:
+    | 'opening'
+    | 'closing'
+    | 'deposit'
+    | 'charge'
+    | 'earning'
+    | 'refund'
+    | 'withdrawal'
+    | 'payout'
+    /** A withdrawal or payout that the chain did not carry out. */
+    | 'returned'
+    | 'adjustment';
   readonly amount: Nanousd;
   /** After this line. */
   readonly balance: Nanousd;
@@ -23,9 +34,12 @@ export interface StatementLine {
   readonly completionTokens: number | null;
   readonly reference: string | null;
   readonly reason: string | null;
+  /** On the chain. */
+  readonly transaction: string | null;
 }
 
 export interface Period {
+  /** An agent's account, or an operator's earnings. */
   readonly accountId: string;
   /** Included; ISO 8601. */
   readonly from: string;
@@ -75,6 +89,7 @@ export async function* statementLines(sql: Sql, period: Period): AsyncGenerator<
 }
 
 async function balancesOf(sql: Sql, { accountId, from, to }: Period): Promise<{ opening: Nanousd; closing: Nanousd }> {
+  const { whose, amount } = callsOf(sql, accountId);
   const [row] = await sql<{ opening: Nanousd; closing: Nanousd; balanced: boolean }[]>`
     with posted as (
       select t.kind, t.at, e.amount
@@ -84,33 +99,46 @@ async function balancesOf(sql: Sql, { accountId, from, to }: Period): Promise<{ 
       select coalesce(sum(amount) filter (where at < ${from}::timestamptz), 0) as opening, coalesce(sum(amount), 0) as closing,
         coalesce(sum(amount) filter (where at >= ${from}::timestamptz and kind <> 'settle'), 0) as others
       from posted
-    ), charged as (
-      select coalesce(sum(charged_nanousd), 0) as total from call
-      where account_id = ${accountId} and settled_at >= ${from}::timestamptz and settled_at < ${to}::timestamptz
+    ), called as (
+      select coalesce(sum(${amount}), 0) as total from call
+      where ${whose} = ${accountId} and settled_at >= ${from}::timestamptz and settled_at < ${to}::timestamptz
     )
-    select opening::bigint, closing::bigint, opening + others - total = closing as balanced from known, charged`;
+    select opening::bigint, closing::bigint, opening + others + total = closing as balanced from known, called`;
   if (row?.balanced !== true) throw new Error(`the calls and entries of ${accountId} do not agree`);
   return row;
 }
 
 function movementsOf(sql: Sql, { accountId, from, to }: Period): AsyncIterable<readonly Movement[]> {
+  const { whose, amount, kind } = callsOf(sql, accountId);
   return sql<Movement[]>`
     with movement as (
-      select settled_at as at, 'charge' as kind, -charged_nanousd as amount, null::uuid as txn, id as call, model,
-        prompt_tokens, cached_tokens, completion_tokens, null as reference, null as reason
+      select settled_at as at, ${kind} as kind, ${amount} as amount, null::uuid as txn, id as call, model,
+        prompt_tokens, cached_tokens, completion_tokens, null as reference, null as reason, null as transaction
       from call
-      where account_id = ${accountId} and charged_nanousd <> 0
+      where ${whose} = ${accountId} and ${amount} <> 0
         and settled_at >= ${from}::timestamptz and settled_at < ${to}::timestamptz
       union all
-      select t.at, case when t.kind in ('grant', 'return') then 'adjustment' else t.kind end, sum(e.amount)::bigint, t.id,
-        r.call_id, null, null, null, null, coalesce(r.reference, substr(t.ref, length(${accountId}) + 2)), r.reason
+      select t.at, case t.kind when 'grant' then 'adjustment' when 'return' then 'adjustment'
+          when 'payout_returned' then 'returned' else t.kind end,
+        sum(e.amount)::bigint, t.id, r.call_id, null, null, null, null,
+        coalesce(r.reference, case when starts_with(t.ref, ${accountId} || ':') then substr(t.ref, length(${accountId}) + 2) else t.ref end),
+        coalesce(r.reason, case t.kind when 'payout_returned' then out.reason end), coalesce(out.transaction, paid.transaction)
       from account a join entry e on e.account_id = a.id join txn t on t.id = e.txn_id left join refund r on r.txn_id = t.id
+        left join payout out on t.kind in ('withdrawal', 'payout', 'payout_returned') and out.id = split_part(t.ref, ':', 2)
+        left join payment paid on t.kind = 'deposit' and paid.id = case when t.ref like 'payment:%' then split_part(t.ref, ':', 2) end
       where a.owner = ${accountId} and t.kind <> 'settle' and t.at >= ${from}::timestamptz and t.at < ${to}::timestamptz
-      group by t.id, r.txn_id having sum(e.amount) <> 0
+      group by t.id, r.txn_id, out.id, paid.id having sum(e.amount) <> 0
     )
     select ${isoTime(sql, sql`m.at`)} as at, kind, amount, txn, call, model, prompt_tokens as "promptTokens",
-      cached_tokens as "cachedTokens", completion_tokens as "completionTokens", reference, reason
+      cached_tokens as "cachedTokens", completion_tokens as "completionTokens", reference, reason, transaction
     from movement m order by m.at, txn, call`.cursor(LINES_AT_ONCE);
+}
+
+/** An agent is charged for its calls, an operator earns by those that its workers served. */
+function callsOf(sql: Sql, accountId: string) {
+  return accountId.startsWith('op_')
+    ? { whose: sql`operator_id`, amount: sql`operator_nanousd`, kind: sql`'earning'` }
+    : { whose: sql`account_id`, amount: sql`-charged_nanousd`, kind: sql`'charge'` };
 }
 
 function frame(kind: 'opening' | 'closing', at: string, balance: Nanousd): StatementLine {
@@ -127,5 +155,6 @@ function frame(kind: 'opening' | 'closing', at: string, balance: Nanousd): State
     completionTokens: null,
     reference: null,
     reason: null,
+    transaction: null,
   };
 }

@@ -36,6 +36,8 @@ export interface LocalChain {
   /** A new wallet with so much USDC in its smallest units, and by default with ether for gas. */
   wallet(funds?: { usdc?: bigint; wei?: bigint }): Promise<LocalWallet>;
   usdcOf(address: Address): Promise<bigint>;
+  /** Gives a wallet so much USDC in all, out of nothing. */
+  fund(address: Address, usdc: bigint): Promise<void>;
   /** Makes USDC refuse every transfer from or to an address, or lets it again. */
   refuse(address: Address, refused?: boolean): Promise<void>;
   stop(): Promise<void>;
@@ -76,6 +78,7 @@ export async function startLocalChain(): Promise<LocalChain> {
     },
     usdcOf: (address) =>
       client.readContract({ address: usdc, abi: usdcAbi, functionName: 'balanceOf', args: [address] }),
+    fund: (address, units) => write(BALANCES_SLOT, address, units),
     refuse: (address, refused = true) => write(REFUSED_SLOT, address, refused ? 1n : 0n),
     stop: anvil.stop,
     [Symbol.asyncDispose]: anvil.stop,

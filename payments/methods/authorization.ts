@@ -1,7 +1,6 @@
 /** What every payment here comes down to: a transfer of USDC that its payer signed and anybody may send (EIP-3009). */
 import { hash } from 'node:crypto';
 import { z } from 'zod';
-import type { Nanousd } from '../money.ts';
 
 export type Hex = `0x${string}`;
 
@@ -18,8 +17,6 @@ export interface Authorization {
   readonly signature: Hex;
 }
 
-/** USDC has six decimals. */
-const NANOUSD_PER_UNIT = 1_000n;
 /** Wallets that are contracts sign at length; longer than this is no signature. */
 const SIGNATURE_HEX_MAX = 8_192;
 
@@ -51,16 +48,6 @@ export const signatureField = z
   .regex(/^0x([0-9a-fA-F]{2})+$/)
   .max(SIGNATURE_HEX_MAX)
   .transform(asHex);
-
-/** What so many units of the asset are in our own. */
-export function nanousdOf(units: bigint): Nanousd {
-  return units * NANOUSD_PER_UNIT;
-}
-
-/** The least units of the asset that are worth an amount. */
-export function unitsFor(amount: Nanousd): bigint {
-  return (amount + NANOUSD_PER_UNIT - 1n) / NANOUSD_PER_UNIT;
-}
 
 /** What makes a payment this one and no other: all that was signed, and the signature, so that no forgery can pass for it. */
 export function paymentId(network: string, asset: Hex, { signature, ...terms }: Authorization): string {

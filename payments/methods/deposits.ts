@@ -4,7 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sql } from '../../db/connect.ts';
-import { type Authorization, type Hex, nanousdOf, paymentId, walletId } from './authorization.ts';
+import { nanousdOf } from '../units.ts';
+import { type Authorization, type Hex, paymentId, walletId } from './authorization.ts';
 import type { Evm, Transfer } from './evm.ts';
 import type { Funded, PaymentRefusal } from './method.ts';
 import * as rows from './payment-rows.ts';

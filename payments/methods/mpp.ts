@@ -2,15 +2,8 @@
 import { Challenge, Credential, Receipt } from 'mppx';
 import { Types } from 'mppx/evm';
 import { z } from 'zod';
-import {
-  type Authorization,
-  authorizationFields,
-  nanousdOf,
-  paymentId,
-  signatureField,
-  unitsFor,
-  walletId,
-} from './authorization.ts';
+import { nanousdOf, unitsFor } from '../units.ts';
+import { type Authorization, authorizationFields, paymentId, signatureField, walletId } from './authorization.ts';
 import { BadPayment, type HeaderOf, type PaymentMethod } from './method.ts';
 import { type Rail, requireOurs, type Terms } from './terms.ts';
 

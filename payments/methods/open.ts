@@ -3,6 +3,7 @@ import { privateKeyToAddress } from 'viem/accounts';
 import type { Sql } from '../../db/connect.ts';
 import type { Network } from '../chain/networks.ts';
 import type { Nanousd } from '../money.ts';
+import { openPayouts, type Payouts, type PayoutTerms } from '../payouts/open.ts';
 import { didOf, signStatement } from '../receipt.ts';
 import type { Hex } from './authorization.ts';
 import { Deposits, type DepositsLog } from './deposits.ts';
@@ -26,6 +27,9 @@ export interface PaymentsConfig {
   /** Who sends the payers' transfers in our place. */
   readonly facilitator: { readonly url: string; readonly key: string | null } | null;
   readonly leastNanousd: Nanousd;
+  /** What lies so many blocks deep in the chain is final. */
+  readonly confirmations: bigint;
+  readonly payouts: PayoutTerms;
 }
 
 export interface PaymentsOptions extends PaymentsConfig {
@@ -46,6 +50,8 @@ export interface Payments {
   /** In the order in which they are offered. */
   readonly methods: readonly PaymentMethod[];
   readonly signIn: SignIn | null;
+  /** Null where there is no treasury to pay from. */
+  readonly payouts: Payouts | null;
   close(): void;
 }
 
@@ -69,11 +75,14 @@ export function openPayments(options: PaymentsOptions): Payments {
   const signIn = origin === null ? null : new SignIn({ sql, evm, origin, secretKey });
   const realm = origin === null ? 'faregate' : new URL(origin).host;
   const sign = origin === null ? null : (statement: object) => signStatement(sql, statement, didOf(origin));
-  const ends = [sender.tend(), deposits.watch()];
+  const payouts =
+    options.treasuryKey === null ? null : openPayouts({ ...options, treasuryKey: options.treasuryKey, evm, sender });
+  const ends = [sender.tend(), deposits.watch(), () => payouts?.close()];
   return {
     evm,
     sender,
     deposits,
+    payouts,
     signIn,
     methods: [x402Method({ terms, deposits, signIn, sign }), mppMethod({ terms, deposits, realm, secretKey })],
     close: () => {

@@ -1,7 +1,8 @@
 /** What a payment must say to be ours: checked before its place is taken, so that what is wrong changes nothing. */
 import type { Network } from '../chain/networks.ts';
 import type { Nanousd } from '../money.ts';
-import { type Authorization, type Hex, nanousdOf } from './authorization.ts';
+import { nanousdOf } from '../units.ts';
+import type { Authorization, Hex } from './authorization.ts';
 import type { Deposits } from './deposits.ts';
 import { BadPayment } from './method.ts';
 

@@ -6,15 +6,8 @@ import {
 } from '@x402/core/http';
 import type { PaymentRequirements } from '@x402/core/types';
 import { z } from 'zod';
-import {
-  type Authorization,
-  authorizationFields,
-  nanousdOf,
-  paymentId,
-  signatureField,
-  unitsFor,
-  walletId,
-} from './authorization.ts';
+import { nanousdOf, unitsFor } from '../units.ts';
+import { type Authorization, authorizationFields, paymentId, signatureField, walletId } from './authorization.ts';
 import { BadPayment, type Funded, type PaymentMethod } from './method.ts';
 import type { SignIn } from './sign-in.ts';
 import { type Rail, requireOurs, type Terms } from './terms.ts';
