@@ -18,6 +18,7 @@ export function llmsText(url: string, prices: readonly Price[]): string {
 - POST /v1/chat/completions, /v1/completions, /v1/embeddings: as OpenAI, streaming or not
 - GET /v1/models: models, context lengths, prices, your limits
 - POST /v1/topups: pay ahead with a wallet; GET /v1/sign-in: the text to sign for SIGN-IN-WITH-X, which stands for a key on any route
+- POST /v1/withdrawals: your money back to the wallet that paid it in
 - POST /v1/quote: the most that a call can cost; send the body of the call, nothing is held
 - GET /v1/account: balance_nanousd, held_nanousd, available_nanousd
 - POST /v1/keys: a further key for a helper, with limits, a budget and an end, no wider than yours; GET lists, DELETE /v1/keys/{id} revokes

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { LocalWallet } from '../payments/chain/local.ts';
 import { adminCommand } from './admin-command.ts';
 import { asker, errorOf } from './testing-routes.ts';
-import { chatInit, startWalletGateway, topupInit, type WalletGateway, x402Fetch } from './testing-wallets.ts';
+import { chatInit, x402Fetch } from './testing-wallet-clients.ts';
+import { startWalletGateway, topupInit, type WalletGateway } from './testing-wallets.ts';
 
 let site: WalletGateway;
 

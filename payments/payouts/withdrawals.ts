@@ -1,7 +1,7 @@
 /** Withdrawals: an agent's money back to the wallet that it came from. What calls hold, or may still need, is never paid out. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sql } from '../../db/connect.ts';
-import { recall, unanswered } from '../lease-statements.ts';
+import { recall } from '../lease-statements.ts';
 import type { Nanousd } from '../money.ts';
 import { inTransaction, repeat } from '../retry.ts';
 import { nanousdOf, unitsWithin } from '../units.ts';
@@ -27,6 +27,7 @@ const RECALL_POLL_MS = 5;
 const RECALL_PAUSE_MAX_MS = 640;
 /** No lease has this id: all of them are asked. */
 const NO_LEASE = 'withdrawal';
+const EVERYTHING = 2n ** 63n;
 
 /**
  * Books a withdrawal in whole units; what is less than one stays in the account. Money that gateways have leased and do not use is
@@ -73,15 +74,16 @@ async function bookOnce(
   return bookPayout(tx, treasury, { kind: 'withdrawal', accountId, payee, amount: wanted, reference });
 }
 
-/** Asks every gateway for what it has leased of the account and does not use, and waits until those that live have answered. */
+/** Asks every gateway for what it has leased of the account and does not use, and waits until all have answered, or a good second. */
 async function callBack(sql: Sql, accountId: string): Promise<void> {
-  const everything = 2n ** 63n;
-  const asked = await repeat(
-    () => recall(sql, { leaseId: NO_LEASE, accountId, budgets: [] }, everything),
-    STATEMENT_LIMIT_MS,
-  );
-  for (let pauseMs = RECALL_POLL_MS; asked.length > 0 && pauseMs <= RECALL_PAUSE_MAX_MS; pauseMs *= 2) {
+  await repeat(() => recall(sql, { leaseId: NO_LEASE, accountId, budgets: [] }, EVERYTHING), STATEMENT_LIMIT_MS);
+  for (let pauseMs = RECALL_POLL_MS; pauseMs <= RECALL_PAUSE_MAX_MS; pauseMs *= 2) {
+    // Not only what this call asked: another withdrawal may have asked just now.
+    const [waiting] = await repeat(
+      () => sql`select from lease where account_id = ${accountId} and state = 'open' and answered < recalled limit 1`,
+      STATEMENT_LIMIT_MS,
+    );
+    if (waiting === undefined) return;
     await sleep(pauseMs);
-    if (!(await repeat(() => unanswered(sql, asked), STATEMENT_LIMIT_MS))) return;
   }
 }
