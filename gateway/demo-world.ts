@@ -6,11 +6,13 @@ import type { Config } from './config.ts';
 import type { RunningGateway } from './node.ts';
 
 const DEMO_MODEL = 'demo-chat';
+const OPERATORS = ['fjord compute', 'southern gpus'] as const;
 
 export interface DemoWorld {
   readonly model: string;
   readonly agentKey: string;
   readonly poorKey: string;
+  readonly operators: readonly { readonly id: string; readonly key: string; readonly name: string }[];
   /** What to call a worker in the table, by id. */
   readonly workerNames: ReadonlyMap<string, string>;
   close(): Promise<void>;
@@ -60,6 +62,7 @@ export async function buildWorld(running: RunningGateway, config: Config): Promi
     model,
     agentKey: remembered.agentKey,
     poorKey: remembered.poorKey,
+    operators: remembered.operators.map((operator, index) => ({ ...operator, name: OPERATORS[index] ?? operator.id })),
     workerNames,
     close: async () => {
       await Promise.all(simulators.map((simulator) => simulator.close()));
@@ -94,7 +97,7 @@ async function remember(config: Config, make: () => Promise<Remembered>): Promis
 
 async function found(admin: Client): Promise<Remembered> {
   const operators: { id: string; key: string }[] = [];
-  for (const name of ['fjord compute', 'southern gpus']) {
+  for (const name of OPERATORS) {
     const { id, key } = await admin('POST', '/operators', { name });
     operators.push({ id: String(id), key: String(key) });
   }

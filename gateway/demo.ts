@@ -1,28 +1,43 @@
 /** `faregate demo`: a whole market on one machine, and a few calls to show what happens. */
 import { parseArgs } from 'node:util';
 import { violations } from '../db/checks.ts';
+import type { LocalChain } from '../payments/chain/local.ts';
 import { stderrProgress } from '../workers/progress.ts';
-import { readConfig } from './config.ts';
+import { type Config, readConfig } from './config.ts';
 import { type DemoCall, makeCalls } from './demo-calls.ts';
 import { buildWorld, type DemoWorld } from './demo-world.ts';
 import { type RunningGateway, startGateway } from './node.ts';
 import { untilStopped } from './shutdown.ts';
 import { renderTable } from './table.ts';
 
-const HELP = `faregate demo [--once]
+const HELP = `faregate demo [--once] [--wallet]
 
 Starts Postgres, the gateway and three simulated workers of two operators, funds an agent, makes a few calls and shows
 what each of them cost. Stays up until Ctrl-C; with --once it checks that the books balance and exits.
+With --wallet an agent without a key pays by x402 on a local chain, takes the rest home, and the operators are paid.
 With FAREGATE_VLLM_URL (and FAREGATE_VLLM_KEY) a real vLLM is registered beside the simulators.
 `;
 
 export async function demoCommand(argv: string[]): Promise<number> {
-  const { values } = parseArgs({ args: argv, options: { help: { type: 'boolean' }, once: { type: 'boolean' } } });
+  const flag = { type: 'boolean' } as const;
+  const { values } = parseArgs({ args: argv, options: { help: flag, once: flag, wallet: flag } });
   if (values.help === true) {
     process.stdout.write(HELP);
     return 0;
   }
   const config = readConfig({ FAREGATE_LOG: 'warn', ...process.env, FAREGATE_ALLOW_PRIVATE_WORKERS: '1' });
+  const demoChain = values.wallet === true ? await (await import('./demo-wallet.ts')).startDemoChain() : null;
+  try {
+    return await runDemo(demoChain === null ? config : { ...config, payments: demoChain.payments }, {
+      once: values.once === true,
+      chain: demoChain?.chain ?? null,
+    });
+  } finally {
+    await demoChain?.chain.stop();
+  }
+}
+
+async function runDemo(config: Config, { once, chain }: { once: boolean; chain: LocalChain | null }): Promise<number> {
   const progress = stderrProgress();
   progress.step('starting Postgres and the gateway (the first start creates the database)');
   const running = await startGateway(config);
@@ -34,8 +49,12 @@ export async function demoCommand(argv: string[]): Promise<number> {
   const calls = await makeCalls(running.url, world);
   progress.done();
   say(`\n${renderTable(calls.map((call) => tableRow(call, world)))}\n`);
+  if (chain !== null) {
+    const { walletSteps } = await import('./demo-wallet.ts');
+    say(`${renderTable(await walletSteps(running, world, chain))}\n`);
+  }
   const balanced = await showBooks(running);
-  if (values.once !== true) {
+  if (!once) {
     say(howToCall(running.url, world));
     say(`Its Postgres, for psql and for the edge (README): ${running.databaseUrl}\n`);
     await untilStopped(async (hurry) => {

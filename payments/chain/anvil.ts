@@ -18,7 +18,8 @@ const START_LIMIT_MS = 30_000;
 export async function startAnvil(chainId: number): Promise<Anvil> {
   const options = ['--host', '127.0.0.1', '--port', '0', '--chain-id', `${chainId}`, '--accounts', '1'];
   // The package's own command forks the binary and would outlive a kill: we start the binary itself.
-  const child = spawn(binary(), options, { stdio: ['ignore', 'pipe', 'pipe'] });
+  // In a session of its own, a Ctrl-C reaches us alone and we end it last.
+  const child = spawn(binary(), options, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   const end = () => void child.kill('SIGKILL');
   process.once('exit', end);
   const stop = async () => {
