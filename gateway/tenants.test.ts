@@ -1,5 +1,6 @@
 /** What belongs to one tenant does not exist for another: on every route that names a thing by its id. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { bookPayout } from '../payments/payouts/booking.ts';
 import { startTestGateway, type TestGateway } from './testing.ts';
 import { type Ask, asker, declaredRoutes, errorOf } from './testing-routes.ts';
 
@@ -20,12 +21,20 @@ beforeAll(async () => {
   await call.text();
   things.set('/v1/calls/', call.headers.get('x-faregate-call') ?? '');
   things.set('/v1/keys/', String((await gateway.agent('POST', '/keys', {})).id));
+  things.set('/v1/withdrawals/', await withdrawalOf(gateway));
   things.set('/operator/v1/workers/', gateway.workerIds[0] ?? '');
 });
 
 afterAll(async () => {
   await gateway.stop();
 });
+
+/** One that the chain has still to carry out. */
+async function withdrawalOf({ database, accountId }: TestGateway): Promise<string> {
+  const treasury = { network: 'eip155:84532', asset: '0xa55e7', address: '0x7ea5' };
+  const order = { kind: 'withdrawal', accountId, payee: '0xbee', amount: 1_000n, reference: 'mine' } as const;
+  return (await bookPayout(database.sql, treasury, order)).id;
+}
 
 const named = declaredRoutes.filter(({ path, security }) => path.includes('{id}') && security !== 'admin');
 
