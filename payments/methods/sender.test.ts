@@ -25,8 +25,11 @@ test('T17: a hundred transactions at once from two gateways and three keys all l
   end();
   const receipts = hashes.map((hash) => site.chain.client.waitForTransactionReceipt({ hash }));
   expect((await Promise.all(receipts)).every(({ status }) => status === 'success')).toBe(true);
-  await second.tendOnce();
-  expect((await rows(site)).every(({ state }) => state === 'mined')).toBe(true);
+  const tended = async () => {
+    await second.tendOnce();
+    return (await rows(site)).every(({ state }) => state === 'mined');
+  };
+  await expect.poll(tended, { timeout: 10_000 }).toBe(true);
 });
 
 test('one purpose is one transaction, whoever sends it and however often', async () => {
@@ -44,9 +47,11 @@ test('T8: a transaction that was stored, and whose gateway stopped before it sig
   await inTransaction(site.database.sql, (tx) => sender.enqueue(tx, outgoing(site, 'stored')));
   expect(await sender.find(site.database.sql, 'stored')).toEqual({ state: 'pending', hash: null });
   const next = site.open().sender;
-  await next.tendOnce();
-  await next.tendOnce();
-  expect((await next.find(site.database.sql, 'stored'))?.state).toBe('mined');
+  const tended = async () => {
+    await next.tendOnce();
+    return (await next.find(site.database.sql, 'stored'))?.state;
+  };
+  await expect.poll(tended, { timeout: 10_000 }).toBe('mined');
 });
 
 test('T17: a transaction that is stuck for its price is replaced by a dearer one of the same nonce', async () => {
@@ -60,9 +65,11 @@ test('T17: a transaction that is stuck for its price is replaced by a dearer one
   await site.database.sql`update chain_transaction set sent_at = now() - interval '1 minute'`;
   await sender.tendOnce();
   await site.chain.client.mine({ blocks: 1 });
-  await sender.tendOnce();
-  const [row] = await rows(site);
-  expect(row).toMatchObject({ state: 'mined', nonce: 0n, replacements: 1 });
+  const tended = async () => {
+    await sender.tendOnce();
+    return (await rows(site))[0];
+  };
+  await expect.poll(tended, { timeout: 10_000 }).toMatchObject({ state: 'mined', nonce: 0n, replacements: 1 });
   expect((await sender.find(site.database.sql, 'stuck'))?.hash).not.toBe(hash);
 });
 
