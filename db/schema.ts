@@ -101,6 +101,8 @@ export const lease = pgTable(
     /** How often other instances asked for what is not used, and up to which of these calls the holder answered. */
     recalled: integer('recalled').notNull().default(0),
     answered: integer('answered').notNull().default(0),
+    /** Since when the first of those that are not answered waits. */
+    recalledAt: timestamp('recalled_at', { withTimezone: true }),
     createdAt: createdAt(),
   },
   (t) => [

@@ -37,8 +37,8 @@ interface LeaseOf {
   readonly accountId: string;
   readonly budgets: readonly string[];
 }
-/** Nobody waits for long for an instance that left so many recalls without an answer. */
-const RECALLS_UNANSWERED_MAX = 3;
+/** Nobody waits for long for an instance that has left a recall without an answer for this long. */
+const SILENT_MS = 2_000;
 
 /** A lease that was asked for what its holder does not use. `silent`: the holder is dead or cut off, or was so until just now. */
 export interface Asked {
@@ -164,8 +164,10 @@ export function recall(sql: Sql, { leaseId, accountId, budgets }: LeaseOf, need:
         and a.id = l.id and a.balance > 0
       order by l.id for no key update of l
     ), asked as (
-      update lease l set recalled = l.recalled + 1 from holders where l.id = holders.id
-      returning l.id, l.recalled - l.answered > ${RECALLS_UNANSWERED_MAX} as silent
+      update lease l set recalled = l.recalled + 1,
+        recalled_at = case when l.answered < l.recalled then l.recalled_at else now() end
+      from holders where l.id = holders.id
+      returning l.id, l.recalled_at < now() - ${SILENT_MS} * interval '1 millisecond' as silent
     )
     select asked.*, pg_notify(${RECALLS},
       json_build_object('account', ${accountId}::text, 'asker', ${leaseId}::text, 'budgets', short.budgets)::text)

@@ -1,0 +1,1 @@
+ALTER TABLE "lease" ADD COLUMN "recalled_at" timestamp with time zone;
