@@ -33,20 +33,21 @@ export function watchedSockets(silenceMaxMs: number): (address: ServerAddress) =
 }
 
 /**
- * Counts bytes instead of listening: under TLS the data goes by without an event here. A statement that leaves right behind an answer is
- * taken for answered; those that postgres.js sends after it, for want of another connection, are not.
+ * By the bytes that have passed: what was written before an answer came is taken for answered. Under TLS no answer is heard as it comes,
+ * so there a statement that leaves right behind one goes unnoticed until postgres.js sends another after it for want of a connection.
  */
 function watched(socket: Socket, silenceMaxMs: number): Socket {
   let heard = { bytesRead: 0, bytesWritten: 0, atMs: performance.now() };
+  const hear = () => {
+    heard = { bytesRead: socket.bytesRead, bytesWritten: socket.bytesWritten, atMs: performance.now() };
+  };
   const timer = setInterval(() => {
-    const { bytesRead, bytesWritten } = socket;
-    const nowMs = performance.now();
-    const waits = bytesRead === heard.bytesRead && bytesWritten > heard.bytesWritten;
-    if (!waits) heard = { bytesRead, bytesWritten, atMs: nowMs };
+    const waits = socket.bytesRead === heard.bytesRead && socket.bytesWritten > heard.bytesWritten;
+    if (socket.destroyed) clearInterval(timer);
+    else if (!waits) hear();
     // Without an error: between that and the end postgres.js would send on it what it never hears of again.
-    else if (nowMs - heard.atMs > silenceMaxMs) socket.destroy();
+    else if (performance.now() - heard.atMs > silenceMaxMs) socket.destroy();
   }, LOOK_EVERY_MS);
   timer.unref();
-  socket.once('close', () => clearInterval(timer));
-  return socket;
+  return socket.on('data', hear);
 }
