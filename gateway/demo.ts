@@ -41,31 +41,38 @@ async function runDemo(config: Config, { once, chain }: { once: boolean; chain: 
   const progress = stderrProgress();
   progress.step('starting Postgres and the gateway (the first start creates the database)');
   const running = await startGateway(config);
-  progress.step('starting three simulated workers and waiting until each has answered a first call');
-  const world = await buildWorld(running, config);
-  progress.done();
-  process.stdout.write(`${JSON.stringify({ event: 'ready', url: running.url, pid: process.pid })}\n`);
+  // What was started is stopped in this order, whatever goes wrong: the gateway first, while its workers still answer.
+  const ends = [(hurry?: AbortSignal) => running.stop(hurry)];
+  const stop = async (hurry?: AbortSignal) => {
+    for (const end of ends.splice(0)) await end(hurry);
+  };
+  try {
+    progress.step('starting three simulated workers and waiting until each has answered a first call');
+    const world = await buildWorld(running, config);
+    ends.push(() => world.close());
+    progress.done();
+    process.stdout.write(`${JSON.stringify({ event: 'ready', url: running.url, pid: process.pid })}\n`);
+    await showCalls(running, world, chain);
+    const balanced = await showBooks(running);
+    if (once) return balanced ? 0 : 1;
+    say(howToCall(running.url, world));
+    say(`Its Postgres, for psql and for the edge (README): ${running.databaseUrl}\n`);
+    await untilStopped(stop);
+    return 0;
+  } finally {
+    await stop();
+  }
+}
+
+async function showCalls(running: RunningGateway, world: DemoWorld, chain: LocalChain | null): Promise<void> {
+  const progress = stderrProgress();
   progress.step('making a few calls');
   const calls = await makeCalls(running.url, world);
   progress.done();
   say(`\n${renderTable(calls.map((call) => tableRow(call, world)))}\n`);
-  if (chain !== null) {
-    const { walletSteps } = await import('./demo-wallet.ts');
-    say(`${renderTable(await walletSteps(running, world, chain))}\n`);
-  }
-  const balanced = await showBooks(running);
-  if (!once) {
-    say(howToCall(running.url, world));
-    say(`Its Postgres, for psql and for the edge (README): ${running.databaseUrl}\n`);
-    await untilStopped(async (hurry) => {
-      await running.stop(hurry);
-      await world.close();
-    });
-    return 0;
-  }
-  await running.stop();
-  await world.close();
-  return balanced ? 0 : 1;
+  if (chain === null) return;
+  const { walletSteps } = await import('./demo-wallet.ts');
+  say(`${renderTable(await walletSteps(running, world, chain))}\n`);
 }
 
 function say(text: string): void {
