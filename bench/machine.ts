@@ -1,6 +1,6 @@
 /** What results are measured on, and where they are kept: bench/results/. */
 import { execFileSync } from 'node:child_process';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
 
 const directory = new URL('./results/', import.meta.url);
@@ -22,6 +22,11 @@ export function commit(): string {
 export function storeResult(name: string, result: object): Promise<void> {
   const report = { machine: machine(), commit: commit(), at: new Date().toISOString(), ...result };
   return storeText(`${name}.json`, `${JSON.stringify(report, null, 2)}\n`);
+}
+
+/** What was kept under a name; null when nothing was. */
+export async function storedResult(name: string): Promise<unknown> {
+  return JSON.parse(await readFile(new URL(`${name}.json`, directory), 'utf8').catch(() => 'null'));
 }
 
 export async function storeText(file: string, text: string): Promise<void> {

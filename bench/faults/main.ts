@@ -1,7 +1,7 @@
 /**
  * `npm run faults`: the ledger under attack, with processes of its own and a real Postgres. Prints one table and keeps it in
  * bench/results/. Exits 1 when any figure is wrong. `-- --seed N` replays a run's choices (not the scheduler's), `-- --nightly`
- * runs long, `-- --only R3` runs some rows.
+ * runs long, `-- --only R3` runs some rows and keeps them in the places of the last run's.
  */
 import { parseArgs } from 'node:util';
 import { seededRandom } from '../../workers/simulator/random.ts';
@@ -34,7 +34,7 @@ else {
   process.stdout.write(`seed ${seed}${values.nightly ? ', nightly' : ''}\n`);
   const rows = await runRows({ seed, random: seededRandom(seed), nightly: values.nightly, only, progress: progress() });
   printTable(rows);
-  if (only === null) await store(rows, { seed, nightly: values.nightly });
+  await store(rows, { seed, nightly: values.nightly, partial: only !== null });
   process.exitCode = rows.every(({ good }) => good) ? 0 : 1;
 }
 
