@@ -21,6 +21,8 @@ const FRESH_MS = 10_000;
 /** No sight counts as more than so many times what was expected, once there is something to expect. */
 const SURPRISE_MAX = 4;
 const SIGHTS_TO_EXPECT = 8;
+/** No machine is more than so many times faster than usual: what seems so is the clock's grain, or the way there taken for too long. */
+const RATIO_MIN = 0.01;
 
 export class DecayedLine {
   readonly #options: LineOptions;
@@ -52,7 +54,7 @@ export class DecayedLine {
 
   /** How many times slower than usual; 1 before the first sight. */
   get ratio(): number {
-    return this.#sights === 0 ? 1 : this.#ratios / this.#sights;
+    return this.#sights === 0 ? 1 : Math.max(RATIO_MIN, this.#ratios / this.#sights);
   }
 
   /**

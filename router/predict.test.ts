@@ -109,3 +109,16 @@ test('a worker that was not seen for long is taken more and more for one like th
   expect(at(120_000)).toBeCloseTo(4.5 * (30 + 1_000 / 12), 0);
   expect(at(3_600_000)).toBeCloseTo(30 + 1_000 / 12, 0);
 });
+
+test('a worker whose answers seem to take no time at all is predicted in numbers, also when it was not seen for long', () => {
+  const times = new ModelTimes();
+  for (let call = 0; call < 300; call += 1) {
+    times.prefill.learn(100, 0, call);
+    times.learnDecode(64, 0, 1, call);
+  }
+  for (const nowMs of [300, 60_000, 3_600_000]) {
+    const predicted = times.predict(work, idle, { neutral: { prefill: 0.01, decode: 0.01 }, distanceMs: 0, nowMs });
+    for (const value of Object.values(predicted)) expect(value).toBeGreaterThanOrEqual(0);
+    expect(Number.isFinite(predicted.totalMs)).toBe(true);
+  }
+});
