@@ -32,8 +32,12 @@ export async function runTests(
   const directory = await mkdtemp(join(tmpdir(), 'faregate-tests-'));
   const file = join(directory, 'report.json');
   const all = [vitest, 'run', '--reporter=json', `--outputFile=${file}`, ...args];
+  const run = promisify(execFile)(process.execPath, all, { cwd: root, env: { ...process.env, ...env } });
+  const endToo = () => void run.child.kill();
+  process.once('exit', endToo);
   // Failing tests make it exit with 1: the report tells which.
-  await promisify(execFile)(process.execPath, all, { cwd: root, env: { ...process.env, ...env } }).catch(() => {});
+  await run.catch(() => {});
+  process.off('exit', endToo);
   const report = JSON.parse(await readFile(file, 'utf8')) as Report;
   await rm(directory, { recursive: true });
   return new Map(
