@@ -12,7 +12,7 @@ const RUNS = parseInt(process.env.FAREGATE_MODEL_RUNS ?? '40', 10);
 const COMMANDS = parseInt(process.env.FAREGATE_MODEL_COMMANDS ?? '50', 10);
 /** Looking for the smallest case that fails plays whole lives hundreds of times: only on request. */
 const SHRINK = process.env.FAREGATE_MODEL_SHRINK === '1';
-const LIMIT_MS = SHRINK || RUNS > 40 ? 3_600_000 : 240_000;
+const LIMIT_MS = SHRINK || RUNS > 40 ? 4 * 3_600_000 : 240_000;
 const HOLD_EXPIRY_MS = 1_000;
 const FIRST_NANOUSD = 2_000n;
 
