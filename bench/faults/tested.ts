@@ -58,7 +58,7 @@ export async function testedRow({ name, attack, files, titles, ...sizes }: Teste
   const ends = await runTests([...files, ...(titles === undefined ? [] : ['-t', titles])], size.env);
   const ran = [...ends].filter(([, { status }]) => status === 'passed' || status === 'failed');
   const failed = ran.filter(([, { status }]) => status === 'failed');
-  const why = failed.map(([title, { message }]) => `; ${title}: ${message.slice(0, 200)}`).join('');
+  const why = failed.map(([title, { message }]) => `; ${title}: ${told(message)}`).join('');
   return {
     name,
     attack,
@@ -66,4 +66,10 @@ export async function testedRow({ name, attack, files, titles, ...sizes }: Teste
     result: `${ran.length - failed.length} passed, ${failed.length} failed${why}`,
     good: ran.length > 0 && failed.length === 0,
   };
+}
+
+/** Without the commands that led there, which its seed tells too: what went wrong comes after them. */
+function told(message: string): string {
+  const lines = message.split('\n').filter((line) => !line.startsWith('Counterexample'));
+  return lines.join(' ').slice(0, 400);
 }
