@@ -120,6 +120,6 @@ const consoleLog: Log = {
 const noMetrics: Metrics = {
   callClosed: () => {},
   refused: () => {},
-  render: () => Promise.resolve(''),
+  render: () => '',
   contentType: 'text/plain',
 };

@@ -62,8 +62,8 @@ const metrics: Route = {
   response: z.string(),
   contentType: 'text/plain',
   example: { response: 'faregate_holds_open 3\n' },
-  serve: async (gateway, context) =>
-    context.body(await gateway.metrics.render(readings(gateway)), 200, { 'content-type': gateway.metrics.contentType }),
+  serve: (gateway, context) =>
+    context.body(gateway.metrics.render(readings(gateway)), 200, { 'content-type': gateway.metrics.contentType }),
 };
 
 const llms: Route = {
