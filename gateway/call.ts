@@ -7,6 +7,7 @@ import type { AttemptInfo, FailedAttempt } from '../router/dispatch.ts';
 import type { Principal } from './auth.ts';
 import { newCallId } from './call-id.ts';
 import type { Limits } from './config.ts';
+import type { ExpectedLength } from './expected-output.ts';
 import type { Fare } from './paywall.ts';
 import type { Gateway } from './platform.ts';
 import { narrow, type Provider } from './provider.ts';
@@ -29,6 +30,7 @@ export class Call {
     price: Price;
     provider: Provider;
     meter: Meter;
+    expectedLength: ExpectedLength;
     control: AbortController;
   } | null = null;
   #hold: Hold | null = null;
@@ -104,6 +106,11 @@ export class Call {
     return this.#gateway.promptRatios.estimate(request.model, request.promptBytes);
   }
 
+  /** Of one answer, as far as its like tell; at most so long. */
+  expectedTokens(maxTokens: number): number {
+    return this.#known.expectedLength.within(maxTokens);
+  }
+
   /** Prompt and completion tokens so far. */
   get tokensUsed(): number {
     const { promptTokens, completionTokens } = this.meter.read();
@@ -140,7 +147,8 @@ export class Call {
     const estimate = this.#gateway.promptRatios.estimate(request.model, request.promptBytes);
     const meter = new Meter(request.promptTokensMax, estimate);
     const provider = narrow(fare.principal.provider, request.provider);
-    this.#admitted = { fare, request, price, provider, meter, control };
+    const expectedLength = this.#gateway.expectedOutput.of(fare.principal.ownerId, request.model);
+    this.#admitted = { fare, request, price, provider, meter, expectedLength, control };
   }
 
   /** The money is held, and the journal knows of the call before any worker does. */
@@ -156,7 +164,8 @@ export class Call {
   async dispatched(attempt: AttemptInfo): Promise<void> {
     this.#attempt = attempt;
     this.#earlier = attempt.earlier;
-    this.#operatorSharePpm = await this.#gateway.operatorShares.of(attempt.worker.operator);
+    const sharePpm = this.#gateway.operatorShares.of(attempt.worker.operator);
+    this.#operatorSharePpm = typeof sharePpm === 'number' ? sharePpm : await sharePpm;
   }
 
   /** Attempts of which none delivered. */
@@ -200,10 +209,10 @@ export class Call {
 
   /** A complete answer teaches the router what to expect. */
   #learnFrom({ completionTokens }: Metered): void {
-    const { request, fare } = this.#known;
+    const { request, expectedLength } = this.#known;
     if (request.kind === 'embedding') return;
     const tokens = completionTokens / request.sequences;
-    this.#gateway.expectedOutput.learn(fare.principal.ownerId, request.model, tokens);
+    expectedLength.learn(tokens);
     this.#attempt?.answered(tokens, this.meter.claimedCachedTokens);
   }
 
@@ -260,22 +269,16 @@ export class Call {
   /** What `usage` gains: the exact charge in USD, and the call's own numbers. JSON members without braces. */
   chargeMembers(): string {
     const charged = this.#chargedNanousd ?? 0n;
-    const own = JSON.stringify({
-      call: this.id,
-      charged_nanousd: charged.toString(),
-      held_nanousd: this.heldNanousd.toString(),
-      queue_ms: this.queueMs,
-      ttft_ms: this.ttftMs,
-      total_ms: this.totalMs,
-      worker: this.#attempt?.worker.id ?? null,
-      region: this.#attempt?.worker.region ?? null,
-    });
-    return `"cost":${usdLiteral(charged)},"faregate":${own}`;
+    const { id = null, region = null } = this.#attempt?.worker ?? {};
+    const times = `"queue_ms":${this.queueMs},"ttft_ms":${this.ttftMs},"total_ms":${this.totalMs}`;
+    const money = `"charged_nanousd":"${charged}","held_nanousd":"${this.heldNanousd}"`;
+    const worker = `"worker":${JSON.stringify(id)},"region":${JSON.stringify(region)}`;
+    return `"cost":${usdLiteral(charged)},"faregate":{"call":"${this.id}",${money},${times},${worker}}`;
   }
 
-  /** What is known of the call when its head leaves. */
-  headers(): Record<string, string> {
-    const headers: Record<string, string> = { 'x-request-id': this.id, 'x-faregate-call': this.id };
+  /** The head of its answer: these headers, and what is known of the call when they leave. */
+  headers(own: Readonly<Record<string, string>>): Record<string, string> {
+    const headers: Record<string, string> = { ...own, 'x-request-id': this.id, 'x-faregate-call': this.id };
     Object.assign(headers, this.rateLimitHeaders, this.#admitted?.fare.headers);
     if (this.#hold !== null) headers['x-faregate-held-nanousd'] = this.#hold.amount.toString();
     if (this.#clampedMaxTokens !== null) headers['x-faregate-max-tokens'] = String(this.#clampedMaxTokens);

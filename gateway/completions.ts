@@ -14,6 +14,7 @@ import type { MaxPrice } from './provider.ts';
 import { deliverWhole, relayStream, StreamHead } from './relay.ts';
 import { parseInference } from './request.ts';
 import type { RequestKind } from './request-fields.ts';
+import type { Choices } from './routing-view.ts';
 import { asApiError } from './unexpected.ts';
 import { maxTokensOf, priceOf, purchaseOf, worstCase } from './worst-case.ts';
 
@@ -162,11 +163,12 @@ function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxT
   const { request, limits, principal } = call;
   const cacheSalt = gateway.cacheSalt(principal.ownerId);
   const isEmbedding = request.kind === 'embedding';
+  const choices: Choices = [];
   return {
     need: {
       model: request.model,
       promptTokens: call.estimatedPromptTokens,
-      outputTokens: gateway.expectedOutput.of(principal.ownerId, request.model, maxTokens),
+      outputTokens: call.expectedTokens(maxTokens),
       tokensMax: request.promptTokensMax + maxTokens,
       sequences: request.sequences,
       showsContent: request.stream || isEmbedding,
@@ -177,10 +179,11 @@ function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxT
     },
     path: inferencePaths[request.kind],
     body: request.upstreamBody({ maxTokens, cacheSalt }),
-    onChoice: (candidates: readonly Candidate[]) => gateway.choices.note(call.id, candidates),
+    onChoice: (candidates: readonly Candidate[]) => {
+      if (choices.push(candidates) === 1) gateway.choices.note(call.id, choices);
+    },
     stream: request.stream,
     callId: call.id,
-    model: request.model,
     signal: exchange.control.signal,
     deadlineAtMs: call.startedMs + call.longestMs,
     limits,
@@ -282,6 +285,6 @@ function refuse(exchange: Responder, call: Call, error: ApiError): void {
     exchange.end(`data: ${errorBody(error)}\n\ndata: [DONE]\n\n`);
     return;
   }
-  exchange.head(error.status, { 'content-type': 'application/json', ...call.headers(), ...errorHeaders(error) });
+  exchange.head(error.status, { ...call.headers({ 'content-type': 'application/json' }), ...errorHeaders(error) });
   exchange.end(errorBody(error));
 }

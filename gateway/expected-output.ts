@@ -3,27 +3,38 @@ import { remember } from './remember.ts';
 
 /** The estimate follows the length that this share of the answers stay below. */
 const QUANTILE = 0.6;
-const STEP = 0.1;
+const LONGER = Math.exp(0.1 * QUANTILE);
+const SHORTER = Math.exp(0.1 * (QUANTILE - 1));
 const FIRST_GUESS_TOKENS = 128;
 const KNOWN_MAX = 10_000;
 
-export class ExpectedOutput {
-  readonly #tokens = new Map<string, number>();
+/** Of one tenant's answers of one model. */
+export class ExpectedLength {
+  /** Null before the first answer. */
+  #tokens: number | null = null;
 
   /** Tokens of one answer, at most those asked for. */
-  of(accountId: string, model: string, maxTokens: number): number {
-    return Math.min(maxTokens, this.#tokens.get(place(accountId, model)) ?? FIRST_GUESS_TOKENS);
+  within(maxTokens: number): number {
+    return Math.min(maxTokens, this.#tokens ?? FIRST_GUESS_TOKENS);
   }
 
   /** One answer was this long. The estimate moves by a share of itself, up or down as the quantile has it. */
-  learn(accountId: string, model: string, tokens: number): void {
-    const at = place(accountId, model);
-    const known = this.#tokens.get(at);
-    const next = known === undefined ? tokens : known * Math.exp(STEP * (tokens > known ? QUANTILE : QUANTILE - 1));
-    remember(this.#tokens, at, Math.max(1, next), KNOWN_MAX);
+  learn(tokens: number): void {
+    const known = this.#tokens;
+    this.#tokens = Math.max(1, known === null ? tokens : known * (tokens > known ? LONGER : SHORTER));
   }
 }
 
-function place(accountId: string, model: string): string {
-  return `${accountId} ${model}`;
+export class ExpectedOutput {
+  readonly #lengths = new Map<string, ExpectedLength>();
+
+  /** What is known of them, to be asked and told; those that were met first are forgotten first. */
+  of(accountId: string, model: string): ExpectedLength {
+    const place = `${accountId} ${model}`;
+    const known = this.#lengths.get(place);
+    if (known !== undefined) return known;
+    const length = new ExpectedLength();
+    remember(this.#lengths, place, length, KNOWN_MAX);
+    return length;
+  }
 }

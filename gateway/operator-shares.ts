@@ -20,9 +20,12 @@ export class OperatorShares {
     for (const { id, sharePpm } of shares) this.#sharesPpm.set(id, sharePpm);
   }
 
-  async of(operatorId: string): Promise<number> {
-    const known = this.#sharesPpm.get(operatorId);
-    if (known !== undefined) return known;
+  /** A promise only for an operator that was never met. */
+  of(operatorId: string): number | Promise<number> {
+    return this.#sharesPpm.get(operatorId) ?? this.#read(operatorId);
+  }
+
+  async #read(operatorId: string): Promise<number> {
     const [share] = await this.#sql<Share[]>`
       select id, share_ppm as "sharePpm" from operator where id = ${operatorId}`;
     if (share === undefined) throw new Error(`no operator ${operatorId}`);

@@ -42,7 +42,7 @@ export class StreamHead {
 }
 
 function sendStreamHead(exchange: Responder, call: Call): void {
-  if (!exchange.headSent) exchange.head(200, { ...streamHeaders, ...call.headers() });
+  if (!exchange.headSent) exchange.head(200, call.headers(streamHeaders));
 }
 
 /** A whole answer: charged first, because its price is inside it. */
@@ -54,11 +54,7 @@ export async function deliverWhole(
   call.meter.observeWhole(whole.answer);
   await call.close('complete', { billable: true });
   const body = withCharge(whole.body, call.chargeMembers()) ?? whole.body;
-  exchange.head(200, {
-    'content-type': 'application/json',
-    'content-length': String(body.length),
-    ...call.headers(),
-  });
+  exchange.head(200, call.headers({ 'content-type': 'application/json', 'content-length': String(body.length) }));
   exchange.end(body);
 }
 

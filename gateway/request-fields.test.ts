@@ -15,7 +15,7 @@ function parse(kind: RequestKind, body: unknown): InferenceRequest {
 
 /** What the worker receives, parsed again. */
 function upstream(request: InferenceRequest): Record<string, unknown> {
-  return JSON.parse(request.upstreamBody({ maxTokens: 7, cacheSalt: 'salt' }));
+  return JSON.parse(Buffer.from(request.upstreamBody({ maxTokens: 7, cacheSalt: 'salt' })).toString());
 }
 
 /** The code and param of the refusal. */

@@ -16,7 +16,7 @@ function parse(kind: RequestKind, body: unknown): InferenceRequest {
 
 /** What the worker receives, parsed again. */
 function upstream(request: InferenceRequest, maxTokens = 7): Record<string, unknown> {
-  return JSON.parse(request.upstreamBody({ maxTokens, cacheSalt: 'salt' }));
+  return JSON.parse(Buffer.from(request.upstreamBody({ maxTokens, cacheSalt: 'salt' })).toString());
 }
 
 /** The code and param of the refusal. */
@@ -157,13 +157,15 @@ test('of a name written twice the last counts, here and at the worker', () => {
   const request = parse('chat', body);
   expect(request.n).toBe(2);
   expect(upstream(request)).toMatchObject({ n: 2, cache_salt: 'salt' });
-  expect(request.upstreamBody({ maxTokens: 1, cacheSalt: 'salt' })).not.toContain('16');
+  expect(Buffer.from(request.upstreamBody({ maxTokens: 1, cacheSalt: 'salt' })).toString()).not.toContain('16');
   expect(refusal('chat', '{"model":"m","cache_salt":null,"cache_salt":"x"}').param).toBe('cache_salt');
 });
 
 test('numbers beyond what JavaScript holds reach the worker unrounded', () => {
   const request = parse('chat', '{"model":"m","messages":[{"role":"user"}],"seed":9223372036854775807}');
-  expect(request.upstreamBody({ maxTokens: 1, cacheSalt: 's' })).toContain('"seed":9223372036854775807');
+  expect(Buffer.from(request.upstreamBody({ maxTokens: 1, cacheSalt: 's' })).toString()).toContain(
+    '"seed":9223372036854775807',
+  );
 });
 
 test('a body that is part of a larger buffer is read alone', () => {

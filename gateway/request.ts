@@ -28,7 +28,7 @@ export interface InferenceRequest {
   /** What the caller wants of the worker. */
   readonly provider: Provider;
   /** The body for the worker, as JSON. May be called again for another attempt. */
-  upstreamBody(options: UpstreamOptions): string;
+  upstreamBody(options: UpstreamOptions): Uint8Array;
   /** The prompt's own bytes, in the order in which an engine is given them: equal beginnings mean an equal beginning of the prompt. */
   promptPieces(): Uint8Array[];
 }
@@ -55,6 +55,8 @@ const PROVIDER_FIELD = 'provider';
 
 /** Templates put tools and documents in front of the conversation. */
 const PROMPT_ORDER = ['tools', 'documents', 'messages', 'prompt', 'input'] as const;
+
+const COMMA = 0x2c;
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
@@ -147,9 +149,12 @@ function promptOf(kind: RequestKind, values: JsonObject, sent: ReadonlyMap<strin
 }
 
 function promptPieces(bytes: Buffer, sent: ReadonlyMap<string, JsonMember>): Uint8Array[] {
-  return PROMPT_ORDER.map((field) => sent.get(field))
-    .filter((member) => member !== undefined)
-    .map(({ start, end }) => bytes.subarray(start, end));
+  const pieces: Uint8Array[] = [];
+  for (const field of PROMPT_ORDER) {
+    const member = sent.get(field);
+    if (member !== undefined) pieces.push(bytes.subarray(member.start, member.end));
+  }
+  return pieces;
 }
 
 /** OpenAI refuses both fields together and vLLM takes one of them; the smaller keeps what either promises. */
@@ -175,12 +180,18 @@ function upstreamBody(
   bytes: Buffer,
   sent: ReadonlyMap<string, JsonMember>,
   options: UpstreamOptions,
-): string {
-  let text = '{';
+): Uint8Array {
+  let own = kind === 'embedding' ? '' : `"max_tokens":${options.maxTokens},`;
+  if (stream) own += '"stream_options":{"include_usage":true,"continuous_usage_stats":true},';
+  own += `"cache_salt":${JSON.stringify(options.cacheSalt)}}`;
+  // No more than all of the caller's members, the commas after them, the first brace and ours.
+  const body = Buffer.allocUnsafe(bytes.length + sent.size + 1 + Buffer.byteLength(own));
+  let length = body.write('{', 'latin1');
   for (const [field, { start, end }] of sent) {
-    if (!WRITTEN_FIELDS.has(field)) text += `${bytes.toString('utf8', start, end)},`;
+    if (WRITTEN_FIELDS.has(field)) continue;
+    length += bytes.copy(body, length, start, end);
+    body[length++] = COMMA;
   }
-  if (kind !== 'embedding') text += `"max_tokens":${options.maxTokens},`;
-  if (stream) text += '"stream_options":{"include_usage":true,"continuous_usage_stats":true},';
-  return `${text}"cache_salt":${JSON.stringify(options.cacheSalt)}}`;
+  length += body.write(own, length);
+  return body.subarray(0, length);
 }

@@ -1,19 +1,15 @@
 /** What an attempt sends, and how long it is waited for. */
 
-/** The same for every attempt of a call, but for its limits. */
+/** The same for every attempt of a call. */
 export interface AttemptRequest {
   /** API path, e.g. `/v1/chat/completions`. */
   readonly path: string;
-  readonly body: string;
+  readonly body: string | Uint8Array;
   readonly stream: boolean;
   /** Sent as X-Request-Id; the engine makes its answer's id of it. */
   readonly callId: string;
-  /** The answer must name this model, and finish so many choices (or bring so many embeddings). */
-  readonly model: string;
-  readonly sequences: number;
   /** When the call must be over (monotonic ms); the worker is told what is left until then. */
   readonly deadlineAtMs?: number;
-  readonly limits: AttemptLimits;
 }
 
 export interface AttemptLimits {
@@ -26,13 +22,13 @@ export interface AttemptLimits {
 
 export function headersOf(request: AttemptRequest, engineKey: string | null, nowMs: number): Record<string, string> {
   const { stream, callId, deadlineAtMs } = request;
-  return {
+  const headers: Record<string, string> = {
     'content-type': 'application/json',
     accept: stream ? 'text/event-stream' : 'application/json',
     'x-request-id': callId,
-    ...(deadlineAtMs === undefined
-      ? {}
-      : { 'x-request-timeout-ms': String(Math.max(1, Math.floor(deadlineAtMs - nowMs))) }),
-    ...(engineKey === null ? {} : { authorization: `Bearer ${engineKey}` }),
   };
+  if (deadlineAtMs !== undefined)
+    headers['x-request-timeout-ms'] = String(Math.max(1, Math.floor(deadlineAtMs - nowMs)));
+  if (engineKey !== null) headers.authorization = `Bearer ${engineKey}`;
+  return headers;
 }

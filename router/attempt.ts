@@ -3,7 +3,7 @@
  * failure is the dispatcher's to retry; from then on events go to the relay and a failure is final.
  */
 import { type StreamEvent, StreamReader } from './answer.ts';
-import { type AttemptRequest, headersOf } from './attempt-request.ts';
+import { type AttemptLimits, type AttemptRequest, headersOf } from './attempt-request.ts';
 import { Deadline } from './deadline.ts';
 import { type Fault, fault, type RefusalStatus, type WorkerError } from './fault.ts';
 import type { Fleet } from './fleet.ts';
@@ -11,7 +11,7 @@ import type { Outbound, OutboundCall, OutboundSink } from './outbound.ts';
 import type { Reservation } from './reservation.ts';
 import { MAX_FRAME_BYTES } from './sse.ts';
 import { type StreamSource, StreamTail } from './stream.ts';
-import { type WholeEnd, WholeReader } from './whole.ts';
+import { type WholeEnd, type WholeExpectation, WholeReader } from './whole.ts';
 
 /** Times of one attempt, in ms of the fleet's monotonic clock; `lastByteAt` moves on while the stream runs. */
 export interface AttemptTimes {
@@ -37,6 +37,7 @@ export class Attempt implements OutboundSink {
   readonly #fleet: Fleet;
   readonly #reservation: Reservation;
   readonly #request: AttemptRequest;
+  readonly #limits: AttemptLimits;
   readonly #deadline: Deadline;
   #call: OutboundCall | null = null;
   /** What reads the answer, from its head on: a stream of events, or a whole body; errors always come whole. */
@@ -50,10 +51,11 @@ export class Attempt implements OutboundSink {
   #resolve: (end: AttemptEnd) => void = () => {};
   #forgetSignal: () => void = () => {};
 
-  constructor(fleet: Fleet, reservation: Reservation, request: AttemptRequest) {
+  constructor(fleet: Fleet, reservation: Reservation, request: AttemptRequest, limits: AttemptLimits) {
     this.#fleet = fleet;
     this.#reservation = reservation;
     this.#request = request;
+    this.#limits = limits;
     this.#deadline = new Deadline(fleet.now, () => this.#expire());
     this.times = { dispatchedAt: fleet.now(), sent: false, firstContentAt: null, lastByteAt: null };
   }
@@ -64,7 +66,7 @@ export class Attempt implements OutboundSink {
    */
   run(outbound: Outbound, signal: AbortSignal): Promise<AttemptEnd> {
     const { worker } = this.#reservation;
-    const { connectMs } = this.#request.limits;
+    const { connectMs } = this.#limits;
     const leave = () => this.#abort(signal.reason);
     signal.addEventListener('abort', leave);
     this.#forgetSignal = () => signal.removeEventListener('abort', leave);
@@ -81,17 +83,17 @@ export class Attempt implements OutboundSink {
     this.times.dispatchedAt = this.#fleet.now();
     this.times.sent = true;
     if (!this.#request.stream && !this.#isEmbedding) return;
-    this.#deadline.set(this.times.dispatchedAt + this.#request.limits.firstContentMs);
+    this.#deadline.set(this.times.dispatchedAt + this.#limits.firstContentMs);
   }
 
   onHead(status: number, headers: Readonly<Record<string, string | string[] | undefined>>): void {
     if (this.#over) return;
     if (status !== 200 || !this.#request.stream) {
-      this.#reader = new WholeReader(status, this.#request);
+      this.#reader = new WholeReader(status, this.#expected);
       this.#rearm();
       return;
     }
-    this.#reader = new StreamReader(this.#request.model, this.#request.sequences);
+    this.#reader = new StreamReader(this.#reservation.model, this.#reservation.work.sequences);
     const type = String(headers['content-type']);
     if (!type.startsWith('text/event-stream')) this.#fail(fault('malformed', `a stream was answered with ${type}`));
   }
@@ -134,6 +136,12 @@ export class Attempt implements OutboundSink {
     return this.#fleet.now() - this.times.dispatchedAt;
   }
 
+  /** The answer must name the model, and finish so many choices (or bring so many embeddings). */
+  get #expected(): WholeExpectation {
+    const { model, work } = this.#reservation;
+    return { path: this.#request.path, model, sequences: work.sequences };
+  }
+
   get #isEmbedding(): boolean {
     return this.#request.path.endsWith('/embeddings');
   }
@@ -166,7 +174,7 @@ export class Attempt implements OutboundSink {
     if (hasContent) {
       this.times.firstContentAt = this.#fleet.now();
       this.#reservation.firstContent(this.#elapsedMs, this.#fleet.now());
-      this.#fleet.begun(this.#reservation.worker, this.#request.model);
+      this.#fleet.begun(this.#reservation.worker, this.#reservation.model);
     }
     this.#tail = new StreamTail({
       pause: () => this.#pause(),
@@ -215,7 +223,7 @@ export class Attempt implements OutboundSink {
 
   #fail(failure: Fault): void {
     if (!this.#close()) return;
-    this.#fleet.blame(this.#reservation.worker, failure, this.#request.model);
+    this.#fleet.blame(this.#reservation.worker, failure, this.#reservation.model);
     this.#call?.abort(new Error(failure.reason));
     if (this.#tail !== null) {
       this.#tail.end({ kind: 'broken', fault: failure });
@@ -240,7 +248,7 @@ export class Attempt implements OutboundSink {
     this.#deadline.clear();
     this.#forgetSignal();
     this.#reservation.release(this.#fleet.now());
-    this.#fleet.room.freed(this.#request.model);
+    this.#fleet.room.freed(this.#reservation.model);
     return true;
   }
 
@@ -261,11 +269,11 @@ export class Attempt implements OutboundSink {
   /** From here on silence is bounded by the idle limit, but for silence of our own making. */
   #rearm(): void {
     if (this.#paused) return;
-    this.#deadline.set(this.#fleet.now() + this.#request.limits.idleMs);
+    this.#deadline.set(this.#fleet.now() + this.#limits.idleMs);
   }
 
   #expire(): void {
-    const { firstContentMs, idleMs } = this.#request.limits;
+    const { firstContentMs, idleMs } = this.#limits;
     if (this.#over) {
       this.#call?.abort(new Error('the worker kept the connection after its answer'));
     } else if (this.#reader === null || (this.#reader instanceof StreamReader && this.#tail === null)) {

@@ -1,6 +1,6 @@
 /** Sends a call to the best worker, and to another one when that fails before any content has left. */
 import { Attempt, type AttemptEnd, type AttemptTimes } from './attempt.ts';
-import type { AttemptLimits } from './attempt-request.ts';
+import type { AttemptLimits, AttemptRequest } from './attempt-request.ts';
 import { type Fault, type FaultReason, fault } from './fault.ts';
 import type { Fleet } from './fleet.ts';
 import { first, type HedgeBudget, isLate, type Try } from './hedge.ts';
@@ -21,16 +21,10 @@ export interface Router {
   readonly log: { warn(fields: object, message: string): void };
 }
 
-export interface DispatchRequest {
+export interface DispatchRequest extends AttemptRequest {
   readonly need: Need;
-  readonly path: string;
-  readonly body: string;
-  readonly stream: boolean;
-  readonly callId: string;
   /** The caller left, or the total time is over; its reason tells which. */
   readonly signal: AbortSignal;
-  /** When it must be over (monotonic ms). */
-  readonly deadlineAtMs?: number;
   readonly limits: AttemptLimits & { readonly attempts: number; readonly queueMs: number };
   /** Told before each attempt, and when nobody can serve, what was seen of each worker. */
   readonly onChoice?: (candidates: readonly Candidate[]) => void;
@@ -108,7 +102,7 @@ class Dispatch {
     const { signal, onChoice } = this.#request;
     while (!signal.aborted) {
       if (!this.#mayTry()) return exhausted(this.#failed);
-      const choice = this.#pick();
+      const choice = pick(this.#router.fleet, this.#need);
       if (choice.kind === 'refusal' && (await this.#roomAppears(choice))) continue;
       if (signal.aborted) break;
       onChoice?.(choice.candidates);
@@ -125,9 +119,10 @@ class Dispatch {
     return this.#failed.length < limits.attempts && this.#router.retries.take(need.model, this.#router.fleet.now());
   }
 
-  #pick(more: Partial<Need> = {}): Choice | Refusal {
+  /** As asked, less what was tried. */
+  get #need(): Need {
     const { need } = this.#request;
-    return pick(this.#router.fleet, { ...need, exclude: this.#exclude, tried: this.#failed, ...more });
+    return this.#failed.length === 0 ? need : { ...need, exclude: this.#exclude, tried: this.#failed };
   }
 
   /** Waits for room where all workers are full; not where it is predicted to appear too late. */
@@ -142,14 +137,14 @@ class Dispatch {
     const { need, limits: most, signal } = this.#request;
     const asked = { model: need.model, isLast: this.#failed.length + 1 >= most.attempts };
     const limits = patience(choice, asked, most);
-    const attempt = new Attempt(fleet, choice.reservation, { ...this.#request, ...need, limits });
+    const attempt = new Attempt(fleet, choice.reservation, this.#request, limits);
     hedges?.earn(tokensOf(choice));
     return { choice, attempt, limits, end: attempt.run(outbound, signal) };
   }
 
   /** The outcome of the call; null: this attempt failed, and another may be made. */
   async #decide(only: Try): Promise<Dispatched | null> {
-    const beside = await this.#hedge(only);
+    const beside = this.#mayHedge ? await this.#hedge(only) : null;
     if (beside === null) return this.#judge(only, await only.end);
     const sooner = await first(only, beside);
     const later = sooner === only ? beside : only;
@@ -163,18 +158,24 @@ class Dispatch {
     return this.#judge(sooner, end);
   }
 
+  get #mayHedge(): boolean {
+    const { stream, limits } = this.#request;
+    return this.#router.hedges !== null && stream && this.#failed.length + 2 <= limits.attempts;
+  }
+
   /** A second attempt, at another worker, where the first is late and the other is expected to be sooner. */
   async #hedge(late: Try): Promise<Try | null> {
     const { hedges } = this.#router;
-    const { need, stream, limits, signal, onChoice } = this.#request;
-    if (hedges === null || !stream || this.#failed.length + 2 > limits.attempts) return null;
+    const { need, signal, onChoice } = this.#request;
+    if (hedges === null) return null;
     const { reservation } = late.choice;
     const afterMs = reservation.lateAfterMs;
     if (!(await isLate(late, afterMs)) || signal.aborted || !hedges.affords(tokensOf(late.choice))) return null;
     const leftMs = Math.max(0, late.limits.firstContentMs - afterMs);
     const policy = { ...need.policy, maxTtftMs: Math.min(need.policy.maxTtftMs ?? Infinity, leftMs) };
     const { id: worker, operator } = reservation.worker.record;
-    const choice = this.#pick({
+    const choice = pick(this.#router.fleet, {
+      ...need,
       policy,
       exclude: new Set([...this.#exclude, worker]),
       tried: [...this.#failed, { worker, operator }],

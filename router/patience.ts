@@ -24,7 +24,7 @@ export function patience(choice: Choice, asked: Asked, most: AttemptLimits): Att
   const firstMs = Math.max(FIRST_MIN_MS, FIRST_FACTOR * prediction.ttftMs);
   const idleMs = Math.max(IDLE_MIN_MS, IDLE_FACTOR * prediction.perTokenMs);
   return {
-    ...most,
+    connectMs: most.connectMs,
     firstContentMs:
       asked.isLast || !others || !prefill.known ? most.firstContentMs : Math.min(most.firstContentMs, firstMs),
     idleMs: decode.known ? Math.min(most.idleMs, idleMs) : most.idleMs,

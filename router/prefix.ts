@@ -27,6 +27,7 @@ const BLOCKS_MAX = 16_384;
 const MISSED_SHARE = 0.25;
 const MISSES_MAX = 2;
 const EXPECTED_TOKENS_MIN = 256;
+const NO_BLOCKS = new Int32Array(0);
 
 /** Where the blocks of a prompt end that is so many bytes long. */
 function blockEnds(bytes: number): Int32Array {
@@ -39,6 +40,7 @@ function blockEnds(bytes: number): Int32Array {
 /** The chain of a prompt given in pieces. What one tenant's cache holds is no use to another: `salt` keeps their chains apart. */
 export function prefixOf(salt: string, pieces: readonly Uint8Array[]): Prefix {
   const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  if (length < BLOCK_BYTES) return { keys: NO_BLOCKS, ends: NO_BLOCKS, length };
   const ends = blockEnds(length);
   const keys = new Int32Array(ends.length);
   let chain = crc32(salt);

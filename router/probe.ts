@@ -159,15 +159,13 @@ class Prober {
   async #tryQuestion(worker: Worker, model: string, question: Question): Promise<'good' | 'bad' | 'other_way'> {
     const { path, stream, ask } = question;
     this.#checks += 1;
-    const attempt = new Attempt(this.#fleet, this.#reserve(worker, model), {
+    const request = {
       path,
       stream,
       body: JSON.stringify({ model, ...ask, ...(stream ? { stream } : {}) }),
       callId: `check-${this.#checks}`,
-      model,
-      sequences: 1,
-      limits: CHECK_LIMITS,
-    });
+    };
+    const attempt = new Attempt(this.#fleet, this.#reserve(worker, model), request, CHECK_LIMITS);
     const end = await attempt.run(this.#outbound, this.#control.signal);
     if (end.kind === 'refused') worker.complain(end.error.message);
     if (end.kind === 'refused' || (end.kind === 'fault' && end.fault.reason === 'not_found')) return 'other_way';

@@ -20,6 +20,7 @@ export class Reservation {
   readonly worker: Worker;
   readonly prediction: Prediction;
   readonly work: Work;
+  readonly model: string;
   readonly #call: Reserved;
   readonly #times: ModelTimes;
   /** As it was before this call: learning uses what the prediction used. */
@@ -36,6 +37,7 @@ export class Reservation {
     this.worker = worker;
     this.prediction = call.prediction;
     this.work = call.work;
+    this.model = call.model;
     this.#call = call;
     this.#times = worker.times.of(call.model);
     this.#tokensAhead = worker.waitingTokens + worker.elsewhere.waitingTokens;
