@@ -177,7 +177,7 @@ test('after a crash a budget has spent what was charged, and all that was leased
   if (hold === undefined || 'code' in hold) throw new Error('refused');
   node.partition();
   await hold.capture(closing(40));
-  await node.kill();
+  node.kill();
   expect((await state(sql, id)).leased).toBeGreaterThanOrEqual(100n);
   await node.start();
   await node.instance?.earlierSettled;
@@ -197,7 +197,7 @@ test('a call that is found after its lease was returned is charged all the same,
   if (hold === undefined || 'code' in hold) throw new Error('refused');
   node.partition();
   await hold.capture(closing(60));
-  await node.kill();
+  node.kill();
   await sql`update lease set expires_at = now() - interval '1 day'`;
   await reclaimLeases(sql);
   const other = await testInstance(sql, null);

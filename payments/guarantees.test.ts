@@ -27,7 +27,7 @@ test('the next life charges what the lease of the last one covers before it retu
   const hold = await held(node.instance, accountId, 100n);
   node.partition();
   await hold.capture(closing(40));
-  await node.kill();
+  node.kill();
   await node.start();
   await node.instance?.earlierSettled;
   expect(await exceptions(database.sql)).toBe(0);

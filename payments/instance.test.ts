@@ -77,7 +77,7 @@ test('on a journal with records of a newer release nothing starts, is settled or
   const hold = await held(node.instance, accountId, 100n);
   node.partition();
   await hold.capture(closing(40));
-  await node.kill();
+  node.kill();
   const leased = await balances(database.sql, accountId);
   const newer = join(directory.path, 'life-1', '00000002.log');
   const json = '{"v":2,"kind":"close","call":{}}';
@@ -100,7 +100,7 @@ test('an instance opens before what its last life left is settled; whoever lacks
   const hold = await held(node.instance, accountId, 600n);
   node.partition();
   await hold.capture(closing(40));
-  await node.kill();
+  node.kill();
 
   const other = connect(database.url, { max: 1 });
   const unlock = Promise.withResolvers<void>();

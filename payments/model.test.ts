@@ -52,7 +52,7 @@ test(
         await fc.asyncModelRun(() => ({ model, real }), commands);
         await compareAtEnd(model, real);
       }),
-      { numRuns: RUNS, endOnFailure: !SHRINK },
+      { numRuns: RUNS, endOnFailure: !SHRINK, includeErrorInReport: true },
     );
     expect(runs).toBeGreaterThanOrEqual(RUNS);
   },

@@ -208,7 +208,7 @@ function tick(ms: number): Command {
 
 function crash(index: number): Command {
   return command(`node ${index} is killed`, async (model, real) => {
-    await real.nodes[index]?.kill();
+    real.nodes[index]?.kill();
     model.end(index);
   });
 }

@@ -68,8 +68,8 @@ export async function testedRow({ name, attack, files, titles, ...sizes }: Teste
   };
 }
 
-/** Without the commands that led there, which its seed tells too: what went wrong comes after them. */
+/** What went wrong, without the commands that led there, which its seed tells too, and without the stack. */
 function told(message: string): string {
-  const lines = message.split('\n').filter((line) => !line.startsWith('Counterexample'));
+  const lines = message.split('\n').filter((line) => !/^(Counterexample|\s+at )/.test(line));
   return lines.join(' ').slice(0, 400);
 }
