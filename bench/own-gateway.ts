@@ -3,6 +3,7 @@
  * channel, it makes batches of calls and answers what each cost. `node own-gateway.ts KEY`, in the environment of `faregate serve`.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { tuneCollector } from '../gateway/collector.ts';
 import { serveCall } from '../gateway/completions.ts';
 import { readConfig } from '../gateway/config.ts';
 import type { Exchange } from '../gateway/exchange.ts';
@@ -28,6 +29,7 @@ export interface Batch {
 const CALLERS = 32;
 const GAUGE_ROUNDS = 200;
 
+tuneCollector();
 const [key = ''] = process.argv.slice(2);
 const { gateway, url } = await startGateway(readConfig(process.env));
 while (!gateway.router.fleet.pool(models.fast).some((worker) => worker.serves)) await sleep(20);

@@ -1,20 +1,24 @@
-/** The router's choices of the latest calls of this gateway, for whoever asks why a call went where it went. */
+/** The router's latest choices in this gateway, for whoever asks why a call went where it went. */
+import type { Candidate } from '../router/refusal.ts';
 import type { Choices } from './routing-view.ts';
 
-const CALLS_MAX = 1_000;
+const CHOICES_MAX = 1_000;
 
 export class ChoiceMemory {
   /** A ring: remembering is on the path of every call, and looking up is rare. */
-  readonly #calls: { readonly id: string; readonly choices: Choices }[] = [];
+  readonly #latest: { readonly callId: string; readonly candidates: readonly Candidate[] }[] = [];
   #next = 0;
 
-  /** What the call's list holds now and gains later is remembered until a thousand others have come. */
-  note(id: string, choices: Choices): void {
-    this.#calls[this.#next] = { id, choices };
-    this.#next = (this.#next + 1) % CALLS_MAX;
+  /** One choice, for a call or for its retry. */
+  note(callId: string, candidates: readonly Candidate[]): void {
+    this.#latest[this.#next] = { callId, candidates };
+    this.#next = (this.#next + 1) % CHOICES_MAX;
   }
 
+  /** The choices for a call, in their order; undefined when none is remembered. */
   of(callId: string): Choices | undefined {
-    return this.#calls.find(({ id }) => id === callId)?.choices;
+    const inOrder = [...this.#latest.slice(this.#next), ...this.#latest.slice(0, this.#next)];
+    const own = inOrder.filter((choice) => choice.callId === callId).map(({ candidates }) => candidates);
+    return own.length === 0 ? undefined : own;
   }
 }

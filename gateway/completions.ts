@@ -14,7 +14,6 @@ import type { MaxPrice } from './provider.ts';
 import { deliverWhole, relayStream, StreamHead } from './relay.ts';
 import { parseInference } from './request.ts';
 import type { RequestKind } from './request-fields.ts';
-import type { Choices } from './routing-view.ts';
 import { asApiError } from './unexpected.ts';
 import { maxTokensOf, priceOf, purchaseOf, worstCase } from './worst-case.ts';
 
@@ -163,7 +162,6 @@ function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxT
   const { request, limits, principal } = call;
   const cacheSalt = gateway.cacheSalt(principal.ownerId);
   const isEmbedding = request.kind === 'embedding';
-  const choices: Choices = [];
   return {
     need: {
       model: request.model,
@@ -179,9 +177,7 @@ function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxT
     },
     path: inferencePaths[request.kind],
     body: request.upstreamBody({ maxTokens, cacheSalt }),
-    onChoice: (candidates: readonly Candidate[]) => {
-      if (choices.push(candidates) === 1) gateway.choices.note(call.id, choices);
-    },
+    onChoice: (candidates: readonly Candidate[]) => gateway.choices.note(call.id, candidates),
     stream: request.stream,
     callId: call.id,
     signal: exchange.control.signal,

@@ -1,6 +1,6 @@
 import cluster from 'node:cluster';
 import { parseArgs } from 'node:util';
-import { setFlagsFromString } from 'node:v8';
+import { tuneCollector } from './collector.ts';
 import { type Config, readConfig } from './config.ts';
 import { startGateway, stderrLog } from './node.ts';
 import { untilStopped } from './shutdown.ts';
@@ -19,8 +19,7 @@ export async function serveCommand(argv: string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  // Young garbage is collected on the thread that made it: handing it to helpers costs a busy core more than it saves.
-  setFlagsFromString('--no-parallel-scavenge');
+  tuneCollector();
   const config = readConfig(process.env);
   await (config.processes > 1 ? serveInProcesses(config) : serveHere(config));
   return 0;

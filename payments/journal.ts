@@ -45,16 +45,34 @@ export class NewerRecord extends Error {
   }
 }
 
+/** What stands before the call in each kind of record, with its CRC. */
+const OPENINGS = {
+  open: opening('open'),
+  progress: opening('progress'),
+  close: opening('close'),
+} as const satisfies Record<RecordKind, object>;
+const END = '}';
+
 /** A line without its newline: the CRC-32 of the JSON in 8 hex digits, a space, the JSON. */
 export function encodeLine(kind: RecordKind, call: string): string {
-  const json = `{"v":${VERSION},"kind":"${kind}","call":${call}}`;
-  return `${crc32(json).toString(16).padStart(CRC_DIGITS, '0')} ${json}`;
+  const { text, crc } = OPENINGS[kind];
+  // Piece by piece: reading the call makes one flat string of it, which is what waits for its settling.
+  return `${digits(crc32(END, crc32(call, crc)))} ${text}${call}${END}`;
+}
+
+function opening(kind: RecordKind): { text: string; crc: number } {
+  const text = `{"v":${VERSION},"kind":"${kind}","call":`;
+  return { text, crc: crc32(text) };
+}
+
+function digits(crc: number): string {
+  return crc.toString(16).padStart(CRC_DIGITS, '0');
 }
 
 /** The record of a line; null when the line is not as it was written. Throws NewerRecord. */
 export function decodeLine(line: string): JournalRecord | null {
   const json = line.slice(CRC_DIGITS + 1);
-  if (line !== `${crc32(json).toString(16).padStart(CRC_DIGITS, '0')} ${json}`) return null;
+  if (line !== `${digits(crc32(json))} ${json}`) return null;
   const [prefix = '', version = '', kind] = PREFIX.exec(json) ?? [];
   if (parseInt(version, 10) > VERSION) throw new NewerRecord(version);
   if (kind !== 'open' && kind !== 'progress' && kind !== 'close') return null;

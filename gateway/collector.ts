@@ -1,0 +1,10 @@
+import { setFlagsFromString } from 'node:v8';
+
+/** Fits V8's garbage collector to a gateway, whose calls leave much garbage and live for a moment. Before anything else runs. */
+export function tuneCollector(): void {
+  // Young garbage is collected on the thread that made it: handing it to helpers costs a busy core more than it saves.
+  setFlagsFromString('--no-parallel-scavenge');
+  // While the young generation is still small, the calls in flight fill it and V8 concludes that such objects live long. It would then make
+  // them old from their birth, and whatever they point to outlives every young collection: a sixth of all garbage did.
+  setFlagsFromString('--no-allocation-site-pretenuring');
+}
