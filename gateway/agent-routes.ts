@@ -134,7 +134,7 @@ export function agentRoutes(gateway: Gateway): Hono {
 }
 
 function openCalls(gateway: Gateway, accountId: string): CallView[] {
-  const own = [...gateway.openCalls.values()].filter(({ principal }) => principal.ownerId === accountId);
+  const own = [...gateway.openCalls].filter(({ principal }) => principal.ownerId === accountId);
   return own.map(openCall);
 }
 

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { Hono } from 'hono';
 import { connect } from '../db/connect.ts';
 import { openInstance } from '../payments/instance.ts';
+import { OpenList } from '../payments/open-list.ts';
 import { PriceList } from '../payments/prices.ts';
 import { Fleet } from '../router/fleet.ts';
 import { Registry } from '../router/registry.ts';
@@ -99,7 +100,7 @@ async function serveOne(
       expectedOutput: new ExpectedOutput(),
       choices: new ChoiceMemory(),
       operatorShares: new OperatorShares(sql),
-      openCalls: new Map(),
+      openCalls: new OpenList(),
       accepting: true,
       cacheSalt: cacheSalts(secrets.cacheSalt),
     });

@@ -62,7 +62,7 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
 async function servePaid(gateway: Gateway, exchange: Responder, call: Call, wantedTokens: number): Promise<void> {
   const { hold, maxTokens } = await holdWorstCase(gateway, call, wantedTokens);
   call.held(hold, maxTokens);
-  gateway.openCalls.set(call.id, call);
+  const open = gateway.openCalls.add(call);
   const head = new StreamHead(exchange, call);
   const total = setTimeout(() => exchange.control.abort(new DeadlineExceeded()), call.longestMs);
   try {
@@ -76,7 +76,7 @@ async function servePaid(gateway: Gateway, exchange: Responder, call: Call, want
   } finally {
     head.stopWaiting();
     clearTimeout(total);
-    gateway.openCalls.delete(call.id);
+    gateway.openCalls.remove(open);
   }
 }
 

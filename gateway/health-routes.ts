@@ -167,7 +167,7 @@ function readings(gateway: Gateway): Readings {
     const state = worker.state(fleet.now());
     workersByState.set(state, (workersByState.get(state) ?? 0) + 1);
   }
-  const held = [...gateway.openCalls.values()].map(({ heldNanousd }) => heldNanousd);
+  const held = [...gateway.openCalls].map(({ heldNanousd }) => heldNanousd);
   return {
     holdsOpen: held.length,
     heldNanousd: held.reduce((sum, nanousd) => sum + nanousd, 0n),

@@ -11,6 +11,7 @@ import { keepPartitions } from '../db/partitions.ts';
 import { watchedSockets } from '../db/watched-socket.ts';
 import { type InstanceDirectory, lockDirectory } from '../payments/directory.ts';
 import { openInstance } from '../payments/instance.ts';
+import { OpenList } from '../payments/open-list.ts';
 import { PriceList } from '../payments/prices.ts';
 import { Keyring } from './auth.ts';
 import { cacheSalts } from './cache-salt.ts';
@@ -150,7 +151,7 @@ async function assemble(
     expectedOutput: new ExpectedOutput(),
     choices: new ChoiceMemory(),
     operatorShares,
-    openCalls: new Map(),
+    openCalls: new OpenList(),
     accepting: true,
     cacheSalt: cacheSalts(secrets.cacheSalt),
   };
@@ -174,7 +175,7 @@ async function drain(gateway: Gateway, server: Server, hurry: AbortSignal): Prom
   const closed = new Promise((resolve) => server.close(resolve));
   server.closeIdleConnections();
   await callsEnd(gateway, AbortSignal.any([hurry, AbortSignal.timeout(gateway.platform.config.limits.drainMs)]));
-  for (const { control } of gateway.openCalls.values()) control.abort(new Draining());
+  for (const { control } of gateway.openCalls) control.abort(new Draining());
   await callsEnd(gateway, AbortSignal.timeout(LAST_WORDS_MS));
   server.closeAllConnections();
   await closed;

@@ -1,5 +1,6 @@
 import type { Database } from '../db/connect.ts';
 import type { LedgerInstance } from '../payments/instance.ts';
+import type { OpenList } from '../payments/open-list.ts';
 import type { PriceList } from '../payments/prices.ts';
 import type { Router } from '../router/dispatch.ts';
 import type { Registry } from '../router/registry.ts';
@@ -53,7 +54,7 @@ export interface Gateway {
   readonly expectedOutput: ExpectedOutput;
   readonly choices: ChoiceMemory;
   /** Calls that hold money now, by id. */
-  readonly openCalls: Map<string, Call>;
+  readonly openCalls: OpenList<Call>;
   readonly operatorShares: OperatorShares;
   /** Keeps one tenant's prompts out of another's prefix cache: a secret word per account. */
   cacheSalt(accountId: string): string;

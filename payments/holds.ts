@@ -5,6 +5,7 @@
 import type { Journal } from './journal.ts';
 import type { AgentPurse, Leases, Refusal } from './leases.ts';
 import { least, type Nanousd } from './money.ts';
+import { type Entry, OpenList } from './open-list.ts';
 import { cost, operatorShare } from './prices.ts';
 import type { Payer } from './purse.ts';
 import { type Closing, type Opening, recordText, unused } from './record.ts';
@@ -62,7 +63,7 @@ const NO_BUDGETS: readonly string[] = [];
 export class Holds {
   readonly #options: HoldsOptions;
   /** In order of admission, which is the order of expiry. */
-  readonly #open = new Set<OpenHold>();
+  readonly #open = new OpenList<OpenHold>();
   #closed = false;
 
   constructor(options: HoldsOptions) {
@@ -114,9 +115,7 @@ export class Holds {
   }
 
   #admit(request: HoldRequest, purse: AgentPurse): Hold {
-    const hold = new OpenHold(request, purse, this.#options, () => this.#open.delete(hold));
-    this.#open.add(hold);
-    return hold;
+    return new OpenHold(request, purse, this.#options, this.#open);
   }
 }
 
@@ -128,21 +127,23 @@ class OpenHold implements Hold {
   readonly #keyId: string;
   readonly #purse: AgentPurse;
   readonly #options: HoldsOptions;
-  readonly #ended: () => void;
+  readonly #open: OpenList<OpenHold>;
+  readonly #place: Entry<OpenHold>;
   /** The call as last journaled. */
   #last: Closing | null = null;
   /** The journal segment that the call's records begin in. */
   #segment: number | null = null;
   #resolution: Promise<void> | null = null;
 
-  constructor(request: HoldRequest, purse: AgentPurse, options: HoldsOptions, ended: () => void) {
+  constructor(request: HoldRequest, purse: AgentPurse, options: HoldsOptions, open: OpenList<OpenHold>) {
     this.callId = request.callId;
     this.amount = request.amount;
     this.expiresAtMs = options.now() + options.expiryMs;
     this.#keyId = request.keyId;
     this.#purse = purse;
     this.#options = options;
-    this.#ended = ended;
+    this.#open = open;
+    this.#place = open.add(this);
   }
 
   open(opening: Opening): void {
@@ -190,7 +191,7 @@ class OpenHold implements Hold {
 
   #release(): void {
     this.#purse.release(this.amount, this.charged);
-    this.#ended();
+    this.#open.remove(this.#place);
   }
 
   /** A charge that the journal cannot keep is safe only in the database. */

@@ -41,7 +41,7 @@ export class Settler {
   /** The batches that no statement has taken yet; the last one is being filled. */
   readonly #batches: Batch[] = [];
   /** All that are not committed, the oldest first. */
-  readonly #pending = new Set<Batch>();
+  readonly #pending: Batch[] = [];
   /** The errors that keep batches from being settled and that waiting does not mend. */
   readonly #failures = new Map<Batch, unknown>();
   #statements = 0;
@@ -58,7 +58,7 @@ export class Settler {
     if (batch === undefined || batch.calls.length >= BATCH_CALLS_MAX) {
       batch = { calls: [], committed: Promise.withResolvers() };
       this.#batches.push(batch);
-      this.#pending.add(batch);
+      this.#pending.push(batch);
     }
     batch.calls.push(call);
     this.#waiting += 1;
@@ -73,7 +73,7 @@ export class Settler {
 
   /** Resolves when everything handed over so far is committed. */
   async drain(): Promise<void> {
-    await Promise.all([...this.#pending].map(({ committed }) => committed.promise));
+    await Promise.all(this.#pending.map(({ committed }) => committed.promise));
   }
 
   /** How many calls wait for their commit. */
@@ -101,7 +101,7 @@ export class Settler {
       try {
         await this.#post(batch.calls);
         this.#failures.delete(batch);
-        this.#pending.delete(batch);
+        this.#pending.splice(this.#pending.indexOf(batch), 1);
         this.#waiting -= batch.calls.length;
         for (const call of batch.calls) this.#options.settled(call);
         batch.committed.resolve();
