@@ -3,6 +3,7 @@ import { Breaker } from './breaker.ts';
 import { type Gpu, gpus } from './gpu.ts';
 import { type Load, type Speed, USUAL_SPEED, WorkerTimes } from './predict.ts';
 import { PrefixMirror } from './prefix.ts';
+import { RefusalAudit } from './refusal-audit.ts';
 import { Reservation, type Reserved } from './reservation.ts';
 
 /** Life of a worker; `degraded` is the outside name of an open or half-open breaker and is never stored. */
@@ -41,6 +42,7 @@ const FULL_CONTEXTS = 8;
 export class Worker {
   record: WorkerRecord;
   readonly breaker = new Breaker();
+  readonly refusals = new RefusalAudit();
   readonly times = new WorkerTimes();
   readonly mirror = new PrefixMirror();
   /** Generations reserved here by this gateway and not yet released. */
