@@ -3,6 +3,7 @@ import { CandidatePool } from './candidate-pool.ts';
 import { explain, type Fault } from './fault.ts';
 import { Overload } from './overload.ts';
 import type { Prefix } from './prefix.ts';
+import { PrefixIndex } from './prefix-index.ts';
 import { WaitingRoom } from './waiting-room.ts';
 import { Worker, type WorkerRecord, type WorkerState } from './worker.ts';
 
@@ -33,6 +34,7 @@ export class Fleet {
   readonly candidates: CandidatePool;
   readonly room: WaitingRoom;
   readonly overload = new Overload();
+  readonly prefixes = new PrefixIndex();
   /** Told of each prompt that is sent to a worker, and how many of its blocks the worker was expected to know. */
   onSent: ((worker: Worker, prefix: Prefix, known: number) => void) | null = null;
   readonly #onState: (worker: Worker, state: WorkerState) => void;
@@ -53,7 +55,8 @@ export class Fleet {
     if (worker !== undefined && worker.record.url === record.url) {
       worker.update(record);
     } else {
-      worker = new Worker(record);
+      worker?.mirror.leave();
+      worker = new Worker(record, this.prefixes);
       this.#workers.set(record.id, worker);
     }
     this.#rebuildPools();
@@ -66,6 +69,7 @@ export class Fleet {
     if (worker === undefined) return;
     this.#workers.delete(id);
     this.candidates.forget(worker);
+    worker.mirror.leave();
     this.#rebuildPools();
   }
 
