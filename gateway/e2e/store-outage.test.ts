@@ -42,6 +42,27 @@ async function mutableWay(databaseUrl: string) {
   };
 }
 
+test('while the store is mute a named request is told to come again, as nobody can know whether it runs elsewhere; others go on', async () => {
+  await using database = await testDatabase();
+  const way = await mutableWay(database.url);
+  const gateway = await startTestGateway({ simulators: [{ decodeBaseMs: 1 }], config: { databaseUrl: way.url } });
+  const body = { model: 'tiny', messages: [{ role: 'user', content: 'Hello' }], max_tokens: 2 };
+  const ask = (headers: Record<string, string>) => gateway.post('/v1/chat/completions', body, { headers });
+  expect((await ask({})).status).toBe(200);
+  way.mute(true);
+  const named = await ask({ 'idempotency-key': 'mute' });
+  expect(named.status).toBe(503);
+  expect(await named.json()).toMatchObject({ error: { code: 'ledger_unavailable' } });
+  expect(Number(named.headers.get('retry-after-ms'))).toBeGreaterThan(0);
+  expect((await ask({})).status).toBe(200);
+  way.mute(false);
+  await expect.poll(async () => (await ask({ 'idempotency-key': 'mute' })).status, { timeout: 10_000 }).toBe(200);
+  await gateway.stop();
+  way.close();
+  expect(await violations(database.sql)).toEqual([]);
+  expect(await database.sql`select id from call`).toHaveLength(3);
+});
+
 const p99 = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length * 0.99)] ?? 0;
 
 test('R13, I26 no call waits for a store that is mute: all that the lease covers are answered before it speaks again (their p99, 5 ms more at most, is printed)', async () => {
