@@ -42,3 +42,27 @@ test('a claim that is sent twice, its first answer being lost, is one claim', as
   await claims.take({ ...claim, id: randomUUID() }, 'asked');
   await claims.close();
 });
+
+test('a claim that was given up, and reached the database only after it was released, keeps nobody waiting here', async () => {
+  await using database = await testDatabase();
+  const late: (() => PromiseLike<unknown>)[] = [];
+  let isLate = true;
+  const sql = new Proxy(database.sql, {
+    apply: (target, self, args) => {
+      const send = () => Reflect.apply(target, self, args) as PromiseLike<unknown>;
+      if (!isLate || !String(args[0]).includes('insert')) return send();
+      late.push(send);
+      return new Promise(() => {});
+    },
+  });
+  const claims = new Claims({ sql, owner: { id: 'here', epoch: 1 }, ...times });
+  const given = { id: randomUUID(), isCall: true, place: 'place' };
+  await expect(claims.take(given, 'asked')).rejects.toMatchObject({ code: 'STATEMENT_LATE' });
+  claims.release(given);
+  await expect.poll(() => database.sql`select 1 from idempotency_claim`).toEqual([]);
+  isLate = false;
+  for (const send of late) await send();
+  expect(await database.sql`select state from idempotency_claim`).toEqual([{ state: 'running' }]);
+  await claims.take({ ...given, id: randomUUID() }, 'asked');
+  await claims.close();
+});

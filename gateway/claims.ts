@@ -37,6 +37,8 @@ const TAKE_MS = 2_000;
 /** That it ended or was released may be told later; until then, or until it runs out, others take it for running. */
 const TELL_MS = 60_000;
 const SWEEPS_PER_LIFE = 10;
+/** A statement that was given up is executed within this or never: a connection that is silent for so long is closed. */
+const LATE_MS = 30_000;
 /** Another gateway may release a name between two looks at it. */
 const LOOKS_MAX = 3;
 
@@ -52,6 +54,8 @@ export class Claims {
   readonly #options: ClaimsOptions;
   /** What is being told of a place: whoever takes it again waits for that. */
   readonly #telling = new Map<string, Promise<void>>();
+  /** Claims whose statement was sent and not answered: they may be there, now or a little later. */
+  readonly #unsure = new Set<string>();
   #sweep: ReturnType<typeof setTimeout> | null = null;
 
   constructor(options: ClaimsOptions) {
@@ -66,10 +70,19 @@ export class Claims {
     const place = digest(claim.place);
     await withDeadline(Promise.resolve(this.#telling.get(place)), TAKE_MS);
     this.#sweep ??= setTimeout(() => void this.#forgetOld(), this.#options.replayMs / SWEEPS_PER_LIFE).unref();
+    this.#unsure.add(claim.id);
     for (let look = 0; look < LOOKS_MAX; look++) {
-      if (await repeat(() => this.#insert(place, digest(fingerprint), claim), TAKE_MS)) return;
+      if (await repeat(() => this.#insert(place, digest(fingerprint), claim), TAKE_MS)) {
+        this.#unsure.delete(claim.id);
+        return;
+      }
       const row = await repeat(() => this.#find(place), TAKE_MS);
-      if (row !== undefined) throw refusalOf(row, digest(fingerprint));
+      if (row === undefined) continue;
+      if (!this.#unsure.has(row.id)) {
+        this.#unsure.delete(claim.id);
+        throw refusalOf(row, digest(fingerprint));
+      }
+      await repeat(() => this.#free(row.id), TAKE_MS);
     }
     throw inProgress();
   }
@@ -87,8 +100,16 @@ export class Claims {
 
   /** The request was refused and nothing was charged: the name is free. */
   release({ id, place }: Claim): void {
-    const { sql } = this.#options;
-    this.#tell(place, () => sql`delete from idempotency_claim where id = ${id}`);
+    this.#tell(place, () => this.#free(id));
+    if (!this.#unsure.has(id)) return;
+    setTimeout(() => {
+      this.#tell(place, () => this.#free(id));
+      this.#unsure.delete(id);
+    }, LATE_MS).unref();
+  }
+
+  #free(id: string): PromiseLike<unknown> {
+    return this.#options.sql`delete from idempotency_claim where id = ${id}`;
   }
 
   /** All is told, and the answers are lost with this process. */
