@@ -4,7 +4,7 @@
  */
 import type { Fleet } from './fleet.ts';
 import { anyPolicy, type Policy, permits, type Sort } from './policy.ts';
-import { neutralSpeed, type Prediction, type Speed, USUAL_SPEED, type Work } from './predict.ts';
+import { type Prediction, type Speed, USUAL_SPEED, type Work } from './predict.ts';
 import { type Prefix, shareOf } from './prefix.ts';
 import { type Candidate, type Constraint, type Refusal, refusal } from './refusal.ts';
 import type { Reservation } from './reservation.ts';
@@ -81,7 +81,7 @@ export function look(fleet: Fleet, need: Need): Candidate[] {
   const candidates = fleet.candidates.of(pool, need.prefix);
   // A part of a large pool is asked one by one: the cost of a choice must not grow with the pool.
   const known = need.prefix === null || candidates !== pool ? null : fleet.prefixes.knownBlocks(need.prefix);
-  const judge = new Judge(pool, need, known, fleet.now());
+  const judge = new Judge(fleet, need, known);
   return candidates.map((worker) => judge.judge(worker));
 }
 
@@ -101,17 +101,16 @@ class Judge {
   /** Nobody is ruled out by wishes or earlier attempts. */
   readonly #isFree: boolean;
 
-  constructor(pool: readonly Worker[], need: Need, known: Int32Array | null, nowMs: number) {
+  constructor(fleet: Fleet, need: Need, known: Int32Array | null) {
     this.#need = need;
     this.#known = known;
-    this.#nowMs = nowMs;
-    this.#neutral = neutralSpeed(pool, need.model);
+    this.#nowMs = fleet.now();
+    this.#neutral = fleet.neutralSpeed(need.model);
     this.#isFree = need.policy === anyPolicy && need.exclude.size === 0;
-    this.#panic = isPanic(pool, nowMs);
+    this.#panic = isPanic(fleet.pool(need.model), this.#nowMs);
     // The bound on a call's tokens counts bytes and may be several times too high, so it must not refuse what would fit: where no worker is
     // long enough for it, those with the longest context are asked, and the engine itself knows whether it fits.
-    const longest = pool.reduce((most, worker) => Math.max(most, worker.contextOf(need.model)), 0);
-    this.#contextMin = Math.min(need.tokensMax, longest);
+    this.#contextMin = Math.min(need.tokensMax, fleet.longestContext(need.model));
   }
 
   judge(worker: Worker): Candidate {
