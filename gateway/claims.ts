@@ -9,6 +9,7 @@ import type { LedgerInstance } from '../payments/instance.ts';
 import { repeat, withDeadline } from '../payments/retry.ts';
 import type { Log, Platform } from './platform.ts';
 import { elsewhere, inProgress, lost, mismatch } from './replay-errors.ts';
+import { Turns } from './turns.ts';
 
 /** One life of an instance. */
 interface Owner {
@@ -39,6 +40,8 @@ const TELL_MS = 60_000;
 const SWEEPS_PER_LIFE = 10;
 /** A statement that was given up is executed within this or never: a connection that is silent for so long is closed. */
 const LATE_MS = 30_000;
+/** A flood of names must not queue up before the ledger's own statements. */
+const STATEMENTS_AT_ONCE = 4;
 /** Another gateway may release a name between two looks at it. */
 const LOOKS_MAX = 3;
 
@@ -56,6 +59,7 @@ export class Claims {
   readonly #telling = new Map<string, Promise<void>>();
   /** Claims whose statement was sent and not answered: they may be there, now or a little later. */
   readonly #unsure = new Set<string>();
+  readonly #turns = new Turns(STATEMENTS_AT_ONCE);
   #sweep: ReturnType<typeof setTimeout> | null = null;
 
   constructor(options: ClaimsOptions) {
@@ -68,23 +72,27 @@ export class Claims {
    */
   async take(claim: Claim, fingerprint: string): Promise<void> {
     const place = digest(claim.place);
-    await withDeadline(Promise.resolve(this.#telling.get(place)), TAKE_MS);
     this.#sweep ??= setTimeout(() => void this.#forgetOld(), this.#options.replayMs / SWEEPS_PER_LIFE).unref();
     this.#unsure.add(claim.id);
+    const look = async () => {
+      await this.#telling.get(place);
+      return this.#turns.run(() => this.#look(place, digest(fingerprint), claim));
+    };
+    const refusal = await withDeadline(look(), TAKE_MS);
+    this.#unsure.delete(claim.id);
+    if (refusal !== null) throw refusal;
+  }
+
+  /** Null: taken. */
+  async #look(place: string, fingerprint: string, claim: Claim): Promise<Error | null> {
     for (let look = 0; look < LOOKS_MAX; look++) {
-      if (await repeat(() => this.#insert(place, digest(fingerprint), claim), TAKE_MS)) {
-        this.#unsure.delete(claim.id);
-        return;
-      }
+      if (await repeat(() => this.#insert(place, fingerprint, claim), TAKE_MS)) return null;
       const row = await repeat(() => this.#find(place), TAKE_MS);
       if (row === undefined) continue;
-      if (!this.#unsure.has(row.id)) {
-        this.#unsure.delete(claim.id);
-        throw refusalOf(row, digest(fingerprint));
-      }
+      if (!this.#unsure.has(row.id)) return refusalOf(row, fingerprint);
       await repeat(() => this.#free(row.id), TAKE_MS);
     }
-    throw inProgress();
+    return inProgress();
   }
 
   /** The request ended, with an answer: the name stays taken. */
@@ -151,7 +159,8 @@ export class Claims {
 
   #tell(of: string, statement: () => PromiseLike<unknown>): void {
     const place = digest(of);
-    const told = repeat(statement, TELL_MS)
+    const told = this.#turns
+      .run(() => repeat(statement, TELL_MS))
       .catch((error) => this.#options.log.warn({ err: error }, 'the end of a named request was not told'))
       .then(() => {
         if (this.#telling.get(place) === told) this.#telling.delete(place);
