@@ -6,6 +6,7 @@ export default defineConfig({
     './db/schema.ts',
     './db/schema-calls.ts',
     './db/schema-keys.ts',
+    './db/schema-claims.ts',
     './db/schema-payments.ts',
     './db/schema-payouts.ts',
   ],

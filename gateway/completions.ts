@@ -45,6 +45,8 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
     const maxTokens = maxTokensOf(gateway, request);
     // Before anything is paid; what the key wants is known after.
     requireAffordable(price, request.provider.maxPrice);
+    const claim = gateway.replays.claim(joined, call.id);
+    if (claim !== null) await claim;
     const purchase = () => purchaseOf(gateway, exchange, { path, request, price, maxTokens, body });
     const fare = await pay(gateway, caller, purchase);
     call.begin(fare, request, price, joined.control);

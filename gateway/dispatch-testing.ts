@@ -68,10 +68,14 @@ export const answers =
       .end(typeof body === 'string' ? body : JSON.stringify(body));
 
 /** A router over real sockets; workers `w0`, `w1`, … of operators `op0`, …, the first the most attractive. */
-export function routerOf(urls: readonly string[], more: Partial<WorkerRecord> = {}): Router {
+export function routerOf(
+  urls: readonly string[],
+  more: Partial<WorkerRecord> = {},
+  random: () => number = Math.random,
+): Router {
   const { outbound, close } = createOutbound({ allowPrivate: true, connectMs: 1000 });
   closers.push(close);
-  const fleet = new Fleet({ now: () => performance.now(), random: Math.random });
+  const fleet = new Fleet({ now: () => performance.now(), random });
   for (const [index, url] of urls.entries()) {
     const id = `w${index}`;
     const models = [{ id: 'tiny', contextLength: 8192 }];

@@ -113,7 +113,8 @@ test('a silent worker is left at the limit of first content, and its call closed
 test('R9, I2 a request that is wrong goes back to its caller, once, and a burst of them ejects nobody', async () => {
   const error = { message: 'temperature must be in [0, 2]', type: 'BadRequestError', param: 'temperature', code: 400 };
   const { url, seen } = await engine(answers(400, { error }));
-  const router = routerOf([url, url]);
+  const unaudited = () => 0.5;
+  const router = routerOf([url, url], {}, unaudited);
   for (let call = 0; call < 20; call += 1) {
     expect(await send(router)).toMatchObject({ kind: 'refused', status: 400, error, attempt: { number: 1 } });
   }

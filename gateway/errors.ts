@@ -28,6 +28,8 @@ const rows = {
   model_not_found: { status: 404, type: 'invalid_request_error' },
   method_not_allowed: { status: 405, type: 'invalid_request_error' },
   request_timeout: { status: 408, type: 'invalid_request_error' },
+  answered_elsewhere: { status: 409, type: 'invalid_request_error' },
+  answer_lost: { status: 409, type: 'invalid_request_error', neverRetry: true },
   request_in_progress: { status: 409, type: 'invalid_request_error' },
   payment_used: { status: 409, type: 'invalid_request_error', neverRetry: true },
   body_too_large: { status: 413, type: 'invalid_request_error' },

@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { lockDirectory } from '../payments/directory.ts';
 import { type InstanceOptions, openInstance } from '../payments/instance.ts';
+import { settleClaims } from './claims.ts';
 import type { Config } from './config.ts';
 
 /** The journal of this very process. */
@@ -15,8 +16,8 @@ export function journalName(processNumber: number | null): string {
 }
 
 /**
- * Settles what gateways that will not come back left in a data directory, and returns what they had leased: all but the journals in
- * use. Answers whose they were. Throws when one of them still runs.
+ * Settles what gateways that will not come back left in a data directory, names of requests too, and returns what they had leased: all
+ * but the journals in use. Answers whose they were. Throws when one of them still runs.
  */
 export async function settleJournals(
   dataDir: string,
@@ -28,6 +29,7 @@ export async function settleJournals(
     if (!/^journal(-\d+)?$/.test(name) || used.has(name)) continue;
     const left = await openInstance({ ...options, directory: lockDirectory(join(dataDir, name)) });
     await left.earlierSettled;
+    await settleClaims(options.sql, left);
     await left.close();
     settled.push(left.id);
   }

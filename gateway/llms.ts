@@ -46,6 +46,7 @@ Every error is {"error":{"message","type","param","code"}}; the message says wha
 - 402 payment_required, payment_invalid: pay as the headers say; 409 payment_used; 503 payment_pending: never pay again, repeat with the same payment
 - Lost an answer? Send \`Idempotency-Key\` with every POST and repeat it: same answer, charged once, for 10 minutes
 - 409 request_in_progress: the first request with this key still runs; wait retry-after-ms
+- 409 answered_elsewhere, answer_lost: it was served and charged once, and its answer is at another gateway, or gone; GET /v1/calls/{id} in the message
 - 429 rate_limited, 503 overloaded / no_worker / ledger_unavailable: wait retry-after-ms, then repeat
 - 502 worker_failed: nothing was charged unless content was delivered; repeat
 - 400 invalid_request: mend the field named in param; 404 model_not_found: see /v1/models

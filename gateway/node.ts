@@ -16,6 +16,7 @@ import { PriceList } from '../payments/prices.ts';
 import { Keyring } from './auth.ts';
 import { cacheSalts } from './cache-salt.ts';
 import { ChoiceMemory } from './choice-memory.ts';
+import { openClaims } from './claims.ts';
 import type { Config } from './config.ts';
 import { loadAdminKey, removeWhereabouts, writeWhereabouts } from './data-dir.ts';
 import { Draining } from './exchange.ts';
@@ -118,6 +119,8 @@ async function assemble(
   const unsettledMax = config.limits.unsettledCalls;
   const ledger = await openInstance({ ...options, directory, holdExpiryMs, unsettledMax });
   undo.unshift(() => ledger.close());
+  const claims = openClaims(platform, ledger);
+  undo.unshift(() => claims.close());
   const prices = await PriceList.open(database.sql);
   undo.unshift(() => prices.close());
   const keyring = new Keyring({
@@ -145,7 +148,7 @@ async function assemble(
     router: fleet.router,
     registry: fleet.registry,
     rateLimiter: new RateLimiter(platform.now),
-    replays: new Replays(config.limits, platform.now),
+    replays: new Replays(config.limits, platform.now, claims),
     metrics: createMetrics(),
     promptRatios: new PromptRatios(),
     expectedOutput: new ExpectedOutput(),

@@ -3,6 +3,7 @@
  * come late what they missed first.
  */
 import { ByteLog } from './byte-log.ts';
+import type { Claim } from './claims.ts';
 import { CallerLeft, type Responder } from './exchange.ts';
 
 /** Whoever keeps recordings (replays.ts). */
@@ -30,12 +31,16 @@ export interface Entry {
   readonly place: string;
   /** The caller named the request, and so may come back at any time: the call goes on to its end without it. */
   readonly keyed: boolean;
+  /** The name is some caller's own, so that other gateways must hear of it. */
+  readonly named: boolean;
   readonly fingerprint: string;
   /** The highest retry count that it answered: one client's count only grows, another client's begins at 0 again. */
   retries: number;
   /** Memory of its bytes. */
   bytes: number;
   endedAtMs: number;
+  /** What was told to other gateways and is not settled yet. */
+  claim: Claim | null;
 }
 
 /** `lost`: its caller left and may have seen nothing. `refused`: nothing was charged, to ask again is a new call. */

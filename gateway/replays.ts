@@ -3,12 +3,13 @@
  * none but say by `X-Stainless-Retry-Count` that they ask again. Either way a copy is given the answer of the first, as it is made
  * or after it ended, and the first alone is charged.
  */
-import { hash } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
+import type { Claims } from './claims.ts';
 import type { Limits } from './config.ts';
-import { type ApiError, apiError } from './errors.ts';
 import type { Exchange, Responder } from './exchange.ts';
 import { Fifo } from './fifo.ts';
 import { type Entry, type Keeper, Recording } from './recording.ts';
+import { badKey, inProgress, KEY_LENGTH_MAX, mismatch } from './replay-errors.ts';
 
 type ReplayLimits = Pick<Limits, 'replayMs' | 'replayBytes' | 'rejoinMs' | 'lostHeadBytes' | 'attempts'>;
 
@@ -26,14 +27,13 @@ export interface Asked {
 
 /** Counted for each recording beside its bytes. */
 const ENTRY_BYTES = 1_024;
-const KEY_LENGTH_MAX = 255;
-const IN_PROGRESS_RETRY_MS = 500;
 const SWEEPS_PER_LIFE = 10;
 
 /** The answers of one gateway process that may be asked for again, in bounded memory and for a bounded time. */
 export class Replays implements Keeper {
   readonly #limits: ReplayLimits;
   readonly #now: () => number;
+  readonly #claims: Claims | null;
   readonly #keyed = new Map<string, Recording>();
   /** In one place there can be several: two clients with one key may ask the same at once. */
   readonly #unkeyed = new Map<string, Set<Recording>>();
@@ -42,10 +42,11 @@ export class Replays implements Keeper {
   #bytes = 0;
   #sweeping = false;
 
-  /** `now` is monotonic milliseconds. */
-  constructor(limits: ReplayLimits, now: () => number) {
+  /** `now` is monotonic milliseconds; without `claims` names are this process's alone. */
+  constructor(limits: ReplayLimits, now: () => number, claims: Claims | null = null) {
     this.#limits = limits;
     this.#now = now;
+    this.#claims = claims;
   }
 
   /** Memory in use, never above the limit. */
@@ -63,6 +64,17 @@ export class Replays implements Keeper {
     if (key !== undefined) return this.#joinKeyed(exchange, key, asked);
     const retries = exchange.header('x-stainless-retry-count');
     return retries === undefined ? exchange : this.#joinRetry(exchange, retryCount(retries), asked);
+  }
+
+  /**
+   * To be waited for before anything is done or paid for a request that has a name: no other gateway may serve it. `callId` is null
+   * where it is no call. Null: nobody else need be asked. Throws as `Claims.take`.
+   */
+  claim(answer: Responder, callId: string | null): Promise<void> | null {
+    if (this.#claims === null || !(answer instanceof Recording) || !answer.entry.named) return null;
+    const { entry } = answer;
+    entry.claim = { id: callId ?? randomUUID(), isCall: callId !== null, place: entry.place };
+    return this.#claims.take(entry.claim, entry.fingerprint);
   }
 
   /** Says that the answer to come is a refusal and nothing was charged: whoever asks again is served anew. */
@@ -85,6 +97,7 @@ export class Replays implements Keeper {
 
   ended(recording: Recording): void {
     const { entry, state } = recording;
+    this.#settleClaim(entry, state === 'refused');
     if (state === 'refused') {
       if (entry.keyed) {
         this.forget(recording);
@@ -100,6 +113,7 @@ export class Replays implements Keeper {
 
   forget(recording: Recording): void {
     const { place } = recording.entry;
+    this.#settleClaim(recording.entry, recording.state === 'refused');
     this.#empty(recording, 0);
     if (this.#keyed.get(place) === recording) this.#keyed.delete(place);
     const alike = this.#unkeyed.get(place);
@@ -111,13 +125,24 @@ export class Replays implements Keeper {
     const place = `${asked.keyId} ${key}`;
     const fingerprint = fingerprintOf(asked);
     const first = this.#keyed.get(place);
-    if (first === undefined) return this.#begin(exchange, { place, keyed: true, fingerprint, retries: 0 });
+    // What nobody pays for need not be known to other gateways.
+    const named = asked.keyId !== '';
+    if (first === undefined) return this.#begin(exchange, { place, keyed: true, named, fingerprint, retries: 0 });
     if (first.entry.fingerprint !== fingerprint) throw mismatch();
     // A stream that has begun can be joined; what has no head yet may be long in coming, unless nobody waits for it any more.
     const joinable = first.replayable && (first.state === 'ended' || first.headSent || first.unattended);
     if (!joinable) throw inProgress();
     first.attach(exchange);
     return null;
+  }
+
+  /** Tells the other gateways, once, how a named request ended. */
+  #settleClaim(entry: Entry, isFree: boolean): void {
+    const { claim } = entry;
+    if (claim === null) return;
+    entry.claim = null;
+    if (isFree) this.#claims?.release(claim);
+    else this.#claims?.end(claim);
   }
 
   #joinRetry(exchange: Exchange, retries: number, asked: Asked): Responder | null {
@@ -130,7 +155,7 @@ export class Replays implements Keeper {
     }
     if (first?.state === 'lost') first.replace();
     if (first !== undefined) this.forget(first);
-    return this.#begin(exchange, { place, keyed: false, fingerprint: place, retries });
+    return this.#begin(exchange, { place, keyed: false, named: false, fingerprint: place, retries });
   }
 
   /** What a retry repeats: rather a call whose caller left than one that was refused, and rather that than one that was answered. */
@@ -144,10 +169,10 @@ export class Replays implements Keeper {
   }
 
   /** A new recording, or the exchange itself where there is no memory for one. */
-  #begin(exchange: Exchange, known: Pick<Entry, 'place' | 'keyed' | 'fingerprint' | 'retries'>): Responder {
+  #begin(exchange: Exchange, known: Pick<Entry, 'place' | 'keyed' | 'named' | 'fingerprint' | 'retries'>): Responder {
     if (!this.#makeRoom(ENTRY_BYTES)) return exchange;
     this.#bytes += ENTRY_BYTES;
-    const recording = new Recording(this, this.#limits, { ...known, bytes: ENTRY_BYTES, endedAtMs: 0 });
+    const recording = new Recording(this, this.#limits, { ...known, bytes: ENTRY_BYTES, endedAtMs: 0, claim: null });
     if (known.keyed) this.#keyed.set(known.place, recording);
     else this.#unkeyed.set(known.place, (this.#unkeyed.get(known.place) ?? new Set()).add(recording));
     recording.begin(exchange);
@@ -195,26 +220,4 @@ function fingerprintOf({ keyId, path, body, paymentId = '' }: Asked): string {
 
 function retryCount(header: string): number {
   return /^\d{1,4}$/.test(header) ? Number(header) : 0;
-}
-
-function badKey(): ApiError {
-  return apiError('invalid_request', `An Idempotency-Key has 1 to ${KEY_LENGTH_MAX} characters.`, {
-    param: 'idempotency-key',
-  });
-}
-
-function mismatch(): ApiError {
-  return apiError('idempotency_mismatch', 'This Idempotency-Key was used for another request: choose a new one.', {
-    param: 'idempotency-key',
-  });
-}
-
-function inProgress(): ApiError {
-  return apiError(
-    'request_in_progress',
-    'The request with this Idempotency-Key still runs: ask again for its answer.',
-    {
-      retryAfterMs: IN_PROGRESS_RETRY_MS,
-    },
-  );
 }

@@ -16,7 +16,8 @@ export async function respondOnce(
   const exchange = new FetchExchange(request, gateway.platform.config.limits);
   const answer = gateway.replays.join(exchange, asked);
   if (answer === null) return exchange.response;
-  const response = await respond().catch((error: unknown) => {
+  const claimed = gateway.replays.claim(answer, null) ?? Promise.resolve();
+  const response = await claimed.then(respond).catch((error: unknown) => {
     gateway.replays.refuse(answer);
     return errorResponse(asApiError(gateway, error));
   });

@@ -9,7 +9,7 @@ import { patience } from './patience.ts';
 import { type Choice, type Need, pick } from './pick.ts';
 import type { Candidate, Refusal } from './refusal.ts';
 import type { RetryBudget } from './retry-budget.ts';
-import type { WorkerRecord } from './worker.ts';
+import type { Worker, WorkerRecord } from './worker.ts';
 
 /** What routing needs; `log` takes one structured line per failed attempt. */
 export interface Router {
@@ -53,11 +53,13 @@ export interface AttemptInfo {
 
 type FailureCode = Refusal['code'] | 'worker_failed' | 'deadline_exceeded';
 
+/** The worker says that the request is wrong: the caller's fault, unless an audit shows otherwise. */
+type Refused = { readonly attempt: AttemptInfo } & Extract<AttemptEnd, { kind: 'refused' }>;
+
 export type Dispatched =
   /** Committed: `first` ends with the read that brought the first content; a proper stream without any content comes whole. */
   | ({ readonly attempt: AttemptInfo } & Extract<AttemptEnd, { kind: 'stream' | 'whole' }>)
-  /** The worker says that the request is wrong: never retried, nobody's fault but the caller's. */
-  | ({ readonly attempt: AttemptInfo } & Extract<AttemptEnd, { kind: 'refused' }>)
+  | Refused
   | {
       readonly kind: 'failed';
       readonly code: FailureCode;
@@ -108,6 +110,7 @@ class Dispatch {
       onChoice?.(choice.candidates);
       if (choice.kind === 'refusal') return this.#failed.length > 0 ? exhausted(this.#failed) : refused(choice);
       const decided = await this.#decide(this.#start(choice));
+      if (decided?.kind === 'refused') return this.#audit(decided);
       if (decided !== null) return decided;
     }
     return { kind: 'aborted', attempts: this.#failed, dispatched: false, attempt: null };
@@ -185,6 +188,41 @@ class Dispatch {
     onChoice?.(choice.candidates);
     this.#router.log.warn({ call: this.#request.callId, worker, afterMs }, 'a late worker: another is asked as well');
     return this.#start(choice);
+  }
+
+  /** Asks another worker about a few refusals: its answer, where it has one, is the call's, and the first worker has failed. */
+  async #audit(refusal: Refused): Promise<Dispatched> {
+    const { fleet, retries } = this.#router;
+    const { need, limits, onChoice } = this.#request;
+    const { id, operator } = refusal.attempt.worker;
+    const worker = fleet.get(id);
+    if (worker === undefined || !worker.refusals.isDue(fleet.random())) return refusal;
+    if (this.#failed.length + 2 > limits.attempts || !retries.take(need.model, fleet.now())) return refusal;
+    const choice = pick(fleet, {
+      ...need,
+      exclude: new Set([...this.#exclude, id]),
+      tried: [...this.#failed, { worker: id, operator }],
+    });
+    if (choice.kind === 'refusal') return refusal;
+    onChoice?.(choice.candidates);
+    const other = this.#start(choice);
+    const end = await other.end;
+    if (end.kind === 'fault') return refusal;
+    if (end.kind !== 'aborted') worker.refusals.learn(end.kind === 'refused');
+    if (end.kind === 'refused') return refusal;
+    if (end.kind !== 'aborted') this.#disprove(worker, refusal.attempt);
+    return this.#judge(other, end) ?? refusal;
+  }
+
+  #disprove(worker: Worker, { number, predictedTtftMs, times }: AttemptInfo): void {
+    const { fleet, log } = this.#router;
+    const { id, operator } = worker.record;
+    const lie = fault('false_refusal', 'refused as wrong what another worker served');
+    const elapsedMs = (times.lastByteAt ?? times.dispatchedAt) - times.dispatchedAt;
+    fleet.blame(worker, lie);
+    worker.times.learnFailure(elapsedMs, predictedTtftMs, fleet.now());
+    this.#failed.push({ number, worker: id, operator, reason: lie.reason, elapsedMs });
+    log.warn({ call: this.#request.callId, worker: id }, lie.detail);
   }
 
   #judge(one: Try, end: AttemptEnd): Dispatched | null {

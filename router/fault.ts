@@ -16,6 +16,7 @@ export type FaultReason =
   | 'no_finish' // the stream says that it is done, but not every choice has finished
   | 'other_model' // the answer names another model than the one asked
   | 'malformed' // not the JSON, or not the events, that the API promises
+  | 'false_refusal' // it refused as wrong what another worker served
   | 'outrun' // another worker, asked beside it, was sooner: no fault
   | 'first_content_timeout'
   | 'idle_timeout';
@@ -49,6 +50,7 @@ const ADVICE: { readonly [reason in FaultReason]?: string } = {
   credentials: "Register the worker again with engine_key set to the engine's --api-key.",
   not_found: 'Does the engine serve this model under this name, and this kind of call?',
   other_model: 'Register the model by the first name of --served-model-name.',
+  false_refusal: 'Do all workers of this model run the same weights with the same flags (context length, tool parser)?',
   abort_finish: 'The engine was paused or stopped: drain the worker before that.',
 };
 

@@ -86,6 +86,7 @@ test('I16 a worker that is removed leaves nothing behind, however often workers 
   expect(fleet.all()).toHaveLength(200);
   for (const { record: known } of fleet.all()) fleet.remove(known.id);
   expect(fleet.candidates.size).toBe(0);
+  expect(fleet.prefixes.size).toBe(0);
   expect(fleet.models()).toEqual([]);
 });
 

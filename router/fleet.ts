@@ -2,7 +2,9 @@
 import { CandidatePool } from './candidate-pool.ts';
 import { explain, type Fault } from './fault.ts';
 import { Overload } from './overload.ts';
+import { neutralSpeed, type Speed, USUAL_SPEED } from './predict.ts';
 import type { Prefix } from './prefix.ts';
+import { PrefixIndex } from './prefix-index.ts';
 import { WaitingRoom } from './waiting-room.ts';
 import { Worker, type WorkerRecord, type WorkerState } from './worker.ts';
 
@@ -26,6 +28,18 @@ export interface FleetModel {
 const EXCESS_MIN = 1;
 const EXCESS_FACTOR = 3;
 const PEERS_MIN = 2;
+const NOBODY: readonly Worker[] = [];
+
+/** The workers of a model, and what is the same for every call to it for a while. */
+interface Pool {
+  readonly workers: Worker[];
+  longestContext: number;
+  neutral: Speed;
+  neutralAtMs: number;
+}
+
+/** How fast a stranger is taken to be changes by the hundredth sight, and takes a look at every worker. */
+const NEUTRAL_FOR_MS = 20;
 
 export class Fleet {
   readonly now: () => number;
@@ -33,11 +47,12 @@ export class Fleet {
   readonly candidates: CandidatePool;
   readonly room: WaitingRoom;
   readonly overload = new Overload();
+  readonly prefixes = new PrefixIndex();
   /** Told of each prompt that is sent to a worker, and how many of its blocks the worker was expected to know. */
   onSent: ((worker: Worker, prefix: Prefix, known: number) => void) | null = null;
   readonly #onState: (worker: Worker, state: WorkerState) => void;
   readonly #workers = new Map<string, Worker>();
-  readonly #pools = new Map<string, Worker[]>();
+  readonly #pools = new Map<string, Pool>();
 
   constructor(options: FleetOptions) {
     this.now = options.now;
@@ -53,7 +68,8 @@ export class Fleet {
     if (worker !== undefined && worker.record.url === record.url) {
       worker.update(record);
     } else {
-      worker = new Worker(record);
+      worker?.mirror.leave();
+      worker = new Worker(record, this.prefixes);
       this.#workers.set(record.id, worker);
     }
     this.#rebuildPools();
@@ -66,6 +82,7 @@ export class Fleet {
     if (worker === undefined) return;
     this.#workers.delete(id);
     this.candidates.forget(worker);
+    worker.mirror.leave();
     this.#rebuildPools();
   }
 
@@ -79,14 +96,31 @@ export class Fleet {
 
   /** The workers registered for a model, whatever their state. */
   pool(model: string): readonly Worker[] {
-    return this.#pools.get(model) ?? [];
+    return this.#pools.get(model)?.workers ?? NOBODY;
+  }
+
+  /** The longest context that a worker of the model has. */
+  longestContext(model: string): number {
+    return this.#pools.get(model)?.longestContext ?? 0;
+  }
+
+  /** How fast a worker of the model is taken to be that has shown nothing; see `neutralSpeed`. */
+  neutralSpeed(model: string): Speed {
+    const pool = this.#pools.get(model);
+    if (pool === undefined) return USUAL_SPEED;
+    const nowMs = this.now();
+    if (nowMs - pool.neutralAtMs >= NEUTRAL_FOR_MS) {
+      pool.neutral = neutralSpeed(pool.workers, model);
+      pool.neutralAtMs = nowMs;
+    }
+    return pool.neutral;
   }
 
   models(): FleetModel[] {
     return [...this.#pools].map(([id, pool]) => ({
       id,
-      contextLength: Math.max(...pool.map((worker) => worker.contextOf(id))),
-      workers: pool.length,
+      contextLength: pool.longestContext,
+      workers: pool.workers.length,
     }));
   }
 
@@ -127,10 +161,16 @@ export class Fleet {
   #rebuildPools(): void {
     this.#pools.clear();
     for (const worker of this.#workers.values()) {
-      for (const { id } of worker.record.models) {
-        const pool = this.#pools.get(id);
-        if (pool === undefined) this.#pools.set(id, [worker]);
-        else pool.push(worker);
+      for (const { id, contextLength } of worker.record.models) {
+        const pool = this.#pools.get(id) ?? {
+          workers: [],
+          longestContext: 0,
+          neutral: USUAL_SPEED,
+          neutralAtMs: -Infinity,
+        };
+        this.#pools.set(id, pool);
+        pool.workers.push(worker);
+        pool.longestContext = Math.max(pool.longestContext, contextLength);
       }
     }
   }

@@ -60,7 +60,7 @@ test('a worker too short for the call is passed over, but a bound that fits nobo
   expect(idOf(reserve(fleet, { tokensMax: 9000 }))).toBe('long');
 });
 
-test('R5, I5 a hundred arrivals of one turn are spread over equal workers', () => {
+test('R5, I5, I18 a hundred arrivals of one turn are spread over equal workers, by nothing but own counts', () => {
   const { fleet } = fleetOf(Array.from({ length: 10 }, (_, index) => record(`w${index}`, { slots: 32 })));
   for (let arrival = 0; arrival < 100; arrival += 1) reserve(fleet);
   expect(Math.max(...fleet.all().map(({ inFlight }) => inFlight))).toBeLessThanOrEqual(13);

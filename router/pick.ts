@@ -4,8 +4,8 @@
  */
 import type { Fleet } from './fleet.ts';
 import { anyPolicy, type Policy, permits, type Sort } from './policy.ts';
-import { neutralSpeed, type Prediction, type Speed, USUAL_SPEED, type Work } from './predict.ts';
-import type { Prefix } from './prefix.ts';
+import { type Prediction, type Speed, USUAL_SPEED, type Work } from './predict.ts';
+import { type Prefix, shareOf } from './prefix.ts';
 import { type Candidate, type Constraint, type Refusal, refusal } from './refusal.ts';
 import type { Reservation } from './reservation.ts';
 import type { ModelKind, Worker, WorkerRecord } from './worker.ts';
@@ -78,8 +78,11 @@ export function pick(fleet: Fleet, need: Need): Choice | Refusal {
 /** What there is to choose from: every worker of the model, or of a large pool a part, with its prediction or the reason of its refusal. */
 export function look(fleet: Fleet, need: Need): Candidate[] {
   const pool = fleet.pool(need.model);
-  const judge = new Judge(pool, need, fleet.now());
-  return fleet.candidates.of(pool, need.prefix).map((worker) => judge.judge(worker));
+  const candidates = fleet.candidates.of(pool, need.prefix);
+  // A part of a large pool is asked one by one: the cost of a choice must not grow with the pool.
+  const known = need.prefix === null || candidates !== pool ? null : fleet.prefixes.knownBlocks(need.prefix);
+  const judge = new Judge(fleet, need, known);
+  return candidates.map((worker) => judge.judge(worker));
 }
 
 function workOf({ promptTokens, outputTokens, sequences }: Need, cachedTokens: number): Work {
@@ -89,6 +92,8 @@ function workOf({ promptTokens, outputTokens, sequences }: Need, cachedTokens: n
 /** Looks at one worker after the other with what is the same for all of them. */
 class Judge {
   readonly #need: Need;
+  /** Blocks of the prompt that each worker knows, where all were looked up at once. */
+  readonly #known: Int32Array | null;
   readonly #nowMs: number;
   readonly #neutral: Speed;
   readonly #contextMin: number;
@@ -96,23 +101,23 @@ class Judge {
   /** Nobody is ruled out by wishes or earlier attempts. */
   readonly #isFree: boolean;
 
-  constructor(pool: readonly Worker[], need: Need, nowMs: number) {
+  constructor(fleet: Fleet, need: Need, known: Int32Array | null) {
     this.#need = need;
-    this.#nowMs = nowMs;
-    this.#neutral = neutralSpeed(pool, need.model);
+    this.#known = known;
+    this.#nowMs = fleet.now();
+    this.#neutral = fleet.neutralSpeed(need.model);
     this.#isFree = need.policy === anyPolicy && need.exclude.size === 0;
-    this.#panic = isPanic(pool, nowMs);
+    this.#panic = isPanic(fleet.pool(need.model), this.#nowMs);
     // The bound on a call's tokens counts bytes and may be several times too high, so it must not refuse what would fit: where no worker is
     // long enough for it, those with the longest context are asked, and the engine itself knows whether it fits.
-    const longest = pool.reduce((most, worker) => Math.max(most, worker.contextOf(need.model)), 0);
-    this.#contextMin = Math.min(need.tokensMax, longest);
+    this.#contextMin = Math.min(need.tokensMax, fleet.longestContext(need.model));
   }
 
   judge(worker: Worker): Candidate {
     const refused = this.#refuses(worker);
     if (refused !== null) return { worker, refused, prediction: null, cachedTokens: 0, score: 0 };
-    const { model, policy, prefix, promptTokens } = this.#need;
-    const cachedTokens = prefix === null ? 0 : Math.floor(promptTokens * worker.mirror.knownShare(prefix));
+    const { model, policy } = this.#need;
+    const cachedTokens = this.#cachedTokens(worker);
     const work = workOf(this.#need, cachedTokens);
     const distanceMs = worker.times.distanceMs(this.#nowMs);
     const prediction = worker.times.of(model).predict(work, worker.loadAt(this.#nowMs), {
@@ -124,6 +129,13 @@ class Judge {
     const { ttftMs, totalMs, delayMs } = prediction;
     const score = first * ttftMs + rest * (totalMs - ttftMs) + INTERFERENCE * delayMs;
     return { worker, refused: tooSlow(prediction, policy), prediction, cachedTokens, score };
+  }
+
+  #cachedTokens({ mirror }: Worker): number {
+    const { prefix, promptTokens } = this.#need;
+    if (prefix === null) return 0;
+    const blocks = this.#known?.[mirror.place] ?? mirror.knownBlocks(prefix);
+    return Math.floor(promptTokens * shareOf(prefix, blocks));
   }
 
   /** As fast as declared, where the others are. */

@@ -56,6 +56,23 @@ test('R3 a worker that becomes five times slower is predicted so within sixty ca
   expect(shown(times).ttftMs / usual).toBeLessThan(1.6);
 });
 
+test('R3 three calls in a row that take far longer than expected are believed at once, a single one is not', () => {
+  const times = new ModelTimes();
+  let nowMs = 0;
+  const call = (factor: number) => {
+    nowMs += 1_000;
+    times.prefill.learn(1_000, factor * (30 + 1_000 / 12), nowMs);
+  };
+  for (let calls = 0; calls < 100; calls += 1) call(1);
+  const usual = shown(times).ttftMs;
+  call(5);
+  call(5);
+  call(1);
+  expect(shown(times).ttftMs).toBeLessThan(1.2 * usual);
+  for (let calls = 0; calls < 5; calls += 1) call(5);
+  expect(shown(times).ttftMs).toBeGreaterThan(1.5 * usual);
+});
+
 test('R2 the speed of a worker is known within a quarter after fifty calls, whatever was usual', () => {
   for (const factor of [0.25, 4, 40]) {
     const times = new ModelTimes();

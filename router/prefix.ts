@@ -4,6 +4,7 @@
  * needed. A key has 32 bits: a false match is rare (in a mirror of 16,384 blocks 4 in a million) and costs a worse guess, no answer.
  */
 import { crc32 } from 'node:zlib';
+import { PrefixIndex } from './prefix-index.ts';
 
 /** A prompt as its chain of keys. */
 export interface Prefix {
@@ -59,12 +60,30 @@ export function prefixOf(salt: string, pieces: readonly Uint8Array[]): Prefix {
   return { keys, ends, length };
 }
 
+/** Of a prompt, the share that so many blocks from its beginning make up, 0 to 1. */
+export function shareOf({ ends, length }: Prefix, blocks: number): number {
+  return blocks === 0 ? 0 : (ends[blocks - 1] ?? 0) / length;
+}
+
 /** The blocks that one worker is expected to hold, the longest unused first, each with its length. */
 export class PrefixMirror {
   readonly #blocks = new Map<number, number>();
+  /** Told of every block that comes or goes. */
+  #index: PrefixIndex;
+  #place: number;
   #length = 0;
   #lengthMax = 0;
   #misses = 0;
+
+  constructor(index = new PrefixIndex()) {
+    this.#index = index;
+    this.#place = index.enter();
+  }
+
+  /** Where `PrefixIndex.knownBlocks` tells what it knows. */
+  get place(): number {
+    return this.#place;
+  }
 
   /** `cacheTokens` is what the worker can hold. */
   resize(cacheTokens: number): void {
@@ -79,8 +98,7 @@ export class PrefixMirror {
 
   /** Share of the prompt that the worker is expected to know, 0 to 1. */
   knownShare(prefix: Prefix): number {
-    const known = this.knownBlocks(prefix);
-    return known === 0 ? 0 : (prefix.ends[known - 1] ?? 0) / prefix.length;
+    return shareOf(prefix, this.knownBlocks(prefix));
   }
 
   /** How many blocks of it, from its beginning: a chain is forgotten from its end on. */
@@ -100,8 +118,11 @@ export class PrefixMirror {
   add({ keys, ends }: Prefix): void {
     for (let index = keys.length - 1; index >= 0; index--) {
       const key = keys[index] ?? 0;
-      this.#forget(key);
       const length = (ends[index] ?? 0) - (ends[index - 1] ?? 0);
+      const before = this.#blocks.get(key);
+      if (before === undefined) this.#index.add(key, this.#place);
+      else this.#blocks.delete(key);
+      this.#length -= before ?? 0;
       this.#blocks.set(key, length);
       this.#length += length;
     }
@@ -116,9 +137,18 @@ export class PrefixMirror {
   }
 
   clear(): void {
+    for (const key of this.#blocks.keys()) this.#index.delete(key, this.#place);
     this.#blocks.clear();
     this.#length = 0;
     this.#misses = 0;
+  }
+
+  /** Its worker is gone from the fleet: nothing of it may stay in the fleet's index. */
+  leave(): void {
+    this.clear();
+    this.#index.leave(this.#place);
+    this.#index = new PrefixIndex();
+    this.#place = this.#index.enter();
   }
 
   #trim(): void {
@@ -132,5 +162,6 @@ export class PrefixMirror {
   #forget(key: number): void {
     this.#length -= this.#blocks.get(key) ?? 0;
     this.#blocks.delete(key);
+    this.#index.delete(key, this.#place);
   }
 }

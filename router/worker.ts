@@ -3,6 +3,8 @@ import { Breaker } from './breaker.ts';
 import { type Gpu, gpus } from './gpu.ts';
 import { type Load, type Speed, USUAL_SPEED, WorkerTimes } from './predict.ts';
 import { PrefixMirror } from './prefix.ts';
+import type { PrefixIndex } from './prefix-index.ts';
+import { RefusalAudit } from './refusal-audit.ts';
 import { Reservation, type Reserved } from './reservation.ts';
 
 /** Life of a worker; `degraded` is the outside name of an open or half-open breaker and is never stored. */
@@ -41,8 +43,9 @@ const FULL_CONTEXTS = 8;
 export class Worker {
   record: WorkerRecord;
   readonly breaker = new Breaker();
+  readonly refusals = new RefusalAudit();
   readonly times = new WorkerTimes();
-  readonly mirror = new PrefixMirror();
+  readonly mirror: PrefixMirror;
   /** Generations reserved here by this gateway and not yet released. */
   inFlight = 0;
   /** Of those, the ones that have not begun to answer, and their uncached prompt tokens. */
@@ -67,8 +70,10 @@ export class Worker {
   #saturatedUntilMs = 0;
   readonly #targets = new Map<string, URL>();
 
-  constructor(record: WorkerRecord) {
+  /** `prefixes` is the fleet's. */
+  constructor(record: WorkerRecord, prefixes: PrefixIndex) {
     this.record = record;
+    this.mirror = new PrefixMirror(prefixes);
     this.#lifecycle = record.state;
     this.mirror.resize(guessedCacheTokens(record));
   }

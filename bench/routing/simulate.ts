@@ -48,6 +48,12 @@ export interface Scene {
   /** Only calls that arrive then are counted. */
   readonly from?: number;
   readonly until?: number;
+  /** Told of the first content of each call that is counted. */
+  readonly onFirst?: (ttftMs: number) => void;
+}
+
+export function isInTime(ttftMs: number, totalMs: number, outputTokens: number): boolean {
+  return ttftMs <= TTFT_LIMIT_MS && totalMs <= TTFT_LIMIT_MS + TOKEN_LIMIT_MS * outputTokens;
 }
 
 export function simulate(
@@ -63,7 +69,7 @@ export function simulate(
   const policy = build({ sites: placed, chance: new Chance(seed), ...timeOf(clock, trace.at(-1)?.atMs ?? 0) });
   const { slow, from = 0, until = Number.POSITIVE_INFINITY } = scene;
   if (slow !== undefined) slowDown(clock, placed[slow.index], slow);
-  const counted = new Tally();
+  const counted = new Tally(scene.onFirst);
   const uncounted = new Tally();
   let calls = 0;
   for (const call of trace) {
@@ -125,16 +131,22 @@ class Tally {
   #good = 0;
   #cached = 0;
   #input = 0;
+  readonly #onFirst: (ttftMs: number) => void;
+
+  constructor(onFirst: (ttftMs: number) => void = () => {}) {
+    this.#onFirst = onFirst;
+  }
 
   first({ inputTokens }: TraceCall, ms: number, cachedTokens: number, predictedMs: number | undefined): void {
     this.#firstMs.push(ms);
+    this.#onFirst(ms);
     this.#cached += cachedTokens;
     this.#input += inputTokens;
     if (predictedMs !== undefined) this.#errors.push(Math.abs(ms - predictedMs) / predictedMs);
   }
 
   end({ outputTokens }: TraceCall, firstMs: number, elapsedMs: number): void {
-    if (firstMs <= TTFT_LIMIT_MS && elapsedMs <= TTFT_LIMIT_MS + TOKEN_LIMIT_MS * outputTokens) this.#good += 1;
+    if (isInTime(firstMs, elapsedMs, outputTokens)) this.#good += 1;
   }
 
   outcome(calls: number): Outcome {
@@ -150,7 +162,7 @@ class Tally {
   }
 }
 
-function quantile(values: readonly number[], share: number): number {
+export function quantile(values: readonly number[], share: number): number {
   const sorted = Float64Array.from(values).sort();
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
 }

@@ -43,17 +43,3 @@ test('every call of a run ends, and the same seed gives the same run', () => {
   expect(first.shed).toBe(0);
   expect(simulate(trace, build, 7)).toEqual(first);
 });
-
-test.each([1, 2, 3])(
-  'R3 a near worker that becomes five times slower costs no more than 1.3 × the p99 before, at once and after its repair, seed %i',
-  (seed) => {
-    const trace = generate('chat', { seed, load: 0.6, seconds: 700 });
-    const slow = { index: 0, fromMs: 300_000, untilMs: 450_000, times: 5 };
-    const p99 = (fromS: number, untilS: number) =>
-      simulate(trace, policies[OURS] ?? never, seed, { slow, from: fromS * 1_000, until: untilS * 1_000 }).ttftP99Ms;
-    const before = p99(100, 300);
-    expect(p99(300, 360)).toBeLessThan(1.3 * before);
-    expect(p99(360, 450)).toBeLessThan(1.3 * before);
-    expect(p99(570, 700)).toBeLessThan(1.3 * before);
-  },
-);

@@ -1,7 +1,8 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { violations } from '../../db/checks.ts';
 import { type TestDatabase, testDatabase } from '../../db/testing.ts';
 import { type Simulator, startSimulator } from '../../workers/simulator/server.ts';
 import { client } from '../demo-world.ts';
@@ -131,6 +132,59 @@ test('fewer processes than before settle what the others left', async () => {
   await stopGateway();
   await expectSettled(answers);
 });
+
+/** A named stream; each over a connection of its own, so that any of the processes may get it. */
+async function named(name: string, words: string, signal: AbortSignal | null = null) {
+  const response = await fetch(`${served.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${key}`,
+      'content-type': 'application/json',
+      'idempotency-key': name,
+      connection: 'close',
+    },
+    body: JSON.stringify({
+      model: 'tiny',
+      messages: [{ role: 'user', content: words }],
+      max_tokens: 200,
+      stream: true,
+    }),
+    signal,
+  });
+  return { status: response.status, call: response.headers.get('x-faregate-call'), text: () => response.text() };
+}
+
+test('a named request is one call, whichever of two processes is asked, and after the one that served it was killed none runs it again', async () => {
+  const sent = Array.from({ length: 16 }, () => named('one', 'Hello'));
+  const answers = await Promise.all(sent.map(async (one) => ({ ...(await one), text: await (await one).text() })));
+  const ids = new Set(answers.filter(({ status }) => status === 200).map(({ call }) => call));
+  expect(ids.size).toBe(1);
+  expect(answers.filter(({ status }) => status !== 200 && status !== 409)).toEqual([]);
+  expect((await named('one', 'Another')).status).toBe(422);
+  const [id = ''] = [...ids].map(String);
+  const number = (await journalHas(1, id)) ? 1 : 2;
+  expect(await journalHas(number, id)).toBe(true);
+  const victim = await pidOf(number);
+  process.kill(victim, 'SIGKILL');
+  await expect.poll(() => pidOf(number).catch(() => victim), { timeout: 20_000 }).not.toBe(victim);
+  const again = async () => {
+    const { status, text } = await named('one', 'Hello').catch(() => ({ status: 0, text: async () => '' }));
+    return `${status} ${/"code":"(\w+)"/.exec(await text())?.[1]}`;
+  };
+  await expect.poll(again, { timeout: 20_000 }).toBe('409 answer_lost');
+  await stopGateway();
+  const rows = await database.sql`select id from call`;
+  expect(rows.map(({ id }) => id)).toEqual([...ids]);
+  expect(await violations(database.sql)).toEqual([]);
+});
+
+/** Whether a process has written of a call: it was the one that served it. */
+async function journalHas(number: number, callId: string): Promise<boolean> {
+  const directory = join(dataDir, `journal-${number}`);
+  const files = await readdir(directory);
+  const texts = await Promise.all(files.map((file) => readFile(join(directory, file), 'utf8')));
+  return texts.some((text) => text.includes(callId));
+}
 
 function isAlive(pid: number): boolean {
   try {

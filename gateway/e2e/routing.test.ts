@@ -112,7 +112,7 @@ test('I13 the deadline of the caller ends its call', async () => {
   expect(text).toMatch(/"code":"(deadline_exceeded|overloaded)"/);
 });
 
-test('R14 a call says where it went and why: predictions, scores, and the reason of each refusal', async () => {
+test('R14 a call says where it went and why: predictions, scores, the reason of each refusal; prediction error is a histogram', async () => {
   const { response } = await ask({ allow: { countries: ['FR'] } });
   expect(Number(response.headers.get('x-faregate-predicted-ttft-ms'))).toBeGreaterThan(0);
   const call = await gateway.agent('GET', `/calls/${response.headers.get('x-faregate-call')}`);
