@@ -135,3 +135,16 @@ from payout p full join (
 where (m.booked, coalesce(m.paid, 0), coalesce(m.returned, 0)) is distinct from (
   p.nanousd, case p.state when 'paid' then p.nanousd else 0 end, case p.state when 'returned' then p.nanousd else 0 end
 );
+
+-- check: what a channel was credited is what its vouchers brought into its account
+select c.id as subject, c.credited_nanousd || ' is not ' || c.opened_nanousd + coalesce(sum(e.amount), 0) as detail
+from channel c
+left join (entry e join txn t on t.id = e.txn_id and t.ref like 'channel:%') on e.account_id = c.account_id
+group by c.id having c.credited_nanousd <> c.opened_nanousd + coalesce(sum(e.amount), 0);
+
+-- check: no channel is credited above its voucher, and none is claimed above what its calls were charged
+select c.id as subject, 'credited ' || c.credited_nanousd || ', signed ' || c.signed_units || ', claimed ' || c.claimed_units as detail
+from channel c, lateral (
+  select c.credited_nanousd - coalesce(sum(a.balance), 0) as charged from account a where a.owner = c.account_id
+) spent
+where c.credited_nanousd > greatest(c.signed_units * 1000, c.opened_nanousd) or (c.claimed_units - 1) * 1000 >= greatest(spent.charged, 1);

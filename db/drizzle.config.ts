@@ -5,6 +5,7 @@ export default defineConfig({
   schema: [
     './db/schema.ts',
     './db/schema-calls.ts',
+    './db/schema-channels.ts',
     './db/schema-keys.ts',
     './db/schema-payments.ts',
     './db/schema-payouts.ts',

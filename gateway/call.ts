@@ -205,6 +205,8 @@ export class Call {
     if (outcome === 'complete') this.#learnFrom(metered);
     this.#report(record, this.#chargedNanousd);
     await safe;
+    // Before the caller can ask again: its next payment begins where this one ended.
+    await this.fare.tab?.close(this.#chargedNanousd);
   }
 
   /** A complete answer teaches the router what to expect. */
@@ -274,6 +276,13 @@ export class Call {
     const money = `"charged_nanousd":"${charged}","held_nanousd":"${this.heldNanousd}"`;
     const worker = `"worker":${JSON.stringify(id)},"region":${JSON.stringify(region)}`;
     return `"cost":${usdLiteral(charged)},"faregate":{"call":"${this.id}",${money},${times},${worker}}`;
+  }
+
+  /** The same of an answer: with what its payer is told to be charged. */
+  answerHeaders(own: Readonly<Record<string, string>>): Record<string, string> {
+    const headers = this.headers(own);
+    const { tab } = this.fare;
+    return tab === null ? headers : Object.assign(headers, tab.receipt(this.#chargedNanousd));
   }
 
   /** The head of its answer: these headers, and what is known of the call when they leave. */

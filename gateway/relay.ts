@@ -42,7 +42,7 @@ export class StreamHead {
 }
 
 function sendStreamHead(exchange: Responder, call: Call): void {
-  if (!exchange.headSent) exchange.head(200, call.headers(streamHeaders));
+  if (!exchange.headSent) exchange.head(200, call.answerHeaders(streamHeaders));
 }
 
 /** A whole answer: charged first, because its price is inside it. */
@@ -54,7 +54,7 @@ export async function deliverWhole(
   call.meter.observeWhole(whole.answer);
   await call.close('complete', { billable: true });
   const body = withCharge(whole.body, call.chargeMembers()) ?? whole.body;
-  exchange.head(200, call.headers({ 'content-type': 'application/json', 'content-length': String(body.length) }));
+  exchange.head(200, call.answerHeaders({ 'content-type': 'application/json', 'content-length': String(body.length) }));
   exchange.end(body);
 }
 

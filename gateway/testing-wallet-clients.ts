@@ -1,13 +1,35 @@
 /** Stock clients that wallets pay with, as their owners would write them. */
+import { toClientEvmSigner } from '@x402/evm';
+import { BatchSettlementEvmScheme } from '@x402/evm/batch-settlement/client';
 import { ExactEvmScheme } from '@x402/evm/exact/client';
 import { wrapFetchWithPayment, x402Client, x402HTTPClient } from '@x402/fetch';
 import { Mppx } from 'mppx/client';
 import { evm } from 'mppx/evm/client';
 import type { PrivateKeyAccount } from 'viem/accounts';
+import type { LocalChain } from '../payments/chain/local.ts';
 
 /** The stock x402 client, with its own limits on spending. */
 export function x402Fetch(account: PrivateKeyAccount, inner: typeof fetch = fetch): typeof fetch {
   return wrapFetchWithPayment(inner, clientOf(account)) as typeof fetch;
+}
+
+export interface ChannelClient {
+  /** The stock client's own: what it signs, and how it asks for a refund. */
+  readonly scheme: BatchSettlementEvmScheme;
+  readonly fetch: typeof fetch;
+}
+
+/** The stock client that pays by vouchers from a channel; another `lane` of the same wallet is another channel. */
+export function channelClient(
+  chain: LocalChain,
+  account: PrivateKeyAccount,
+  { lane = 0, inner = fetch }: { lane?: number; inner?: typeof fetch } = {},
+): ChannelClient {
+  const signer = toClientEvmSigner(account, chain.client);
+  const salt = `0x${lane.toString(16).padStart(64, '0')}` as const;
+  const scheme = new BatchSettlementEvmScheme(signer, { salt });
+  const client = new x402Client().register('eip155:84532', scheme);
+  return { scheme, fetch: wrapFetchWithPayment(inner, client) as typeof fetch };
 }
 
 /** Asks, is told to pay, and answers the headers that would: for those who then do with them what no stock client does. */

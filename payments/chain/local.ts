@@ -19,7 +19,7 @@ import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 
 import { usdcAbi } from './abi.ts';
 import { startAnvil } from './anvil.ts';
 import contracts from './contracts.json' with { type: 'json' };
-import { MULTICALL3, NETWORKS, type Network } from './networks.ts';
+import { BATCH_SETTLEMENT, DEPOSIT_COLLECTOR, MULTICALL3, NETWORKS, type Network } from './networks.ts';
 
 export interface LocalWallet {
   readonly privateKey: Hex;
@@ -51,6 +51,8 @@ const NETWORK: Network = NETWORKS['base-sepolia'];
 const PLACED: readonly (readonly [Address, string])[] = [
   [NETWORK.usdc.address, contracts.Usdc],
   [MULTICALL3, contracts.Multicall3],
+  [BATCH_SETTLEMENT, contracts.BatchSettlement],
+  [DEPOSIT_COLLECTOR, contracts.Erc3009DepositCollector],
 ];
 
 /** Where Usdc.sol keeps its balances and the addresses it refuses. */

@@ -51,6 +51,7 @@ export async function startPaymentSite(): Promise<PaymentSite> {
         facilitator: null,
         leastNanousd: 1n,
         confirmations: 0n,
+        channels: { leastDeposit: 1n, claimMinimum: 1n },
         payouts: { holdBackSeconds: 0, everySeconds: null, minimum: 0n, withdrawalMinimum: 0n },
         sql,
         log: quiet,
