@@ -148,3 +148,24 @@ from channel c, lateral (
   select c.credited_nanousd - coalesce(sum(a.balance), 0) as charged from account a where a.owner = c.account_id
 ) spent
 where c.credited_nanousd > greatest(c.signed_units * 1000, c.opened_nanousd) or (c.claimed_units - 1) * 1000 >= greatest(spent.charged, 1);
+
+-- check: what `upto` lent a payer's account is what its deposits moved, and its calls were charged no more than is accounted for
+select p.id as subject, 'credited ' || p.credited_nanousd || ', spent ' || p.spent_nanousd || ', balance ' || coalesce(sum(a.balance), 0) as detail
+from upto_payer p left join account a on a.owner = p.account_id
+group by p.id
+having p.credited_nanousd <> (
+  select coalesce(sum(e.amount), 0) from entry e join txn t on t.id = e.txn_id and t.kind = 'deposit' and t.ref like 'upto:%'
+  where e.account_id = p.account_id
+) or p.credited_nanousd - coalesce(sum(a.balance), 0) > p.spent_nanousd + (
+  select coalesce(sum(most_nanousd), 0) from upto_payment u where u.payer_id = p.id and u.state = 'open'
+);
+
+-- check: what a payer was charged by `upto` is the sum of its payments
+select p.id as subject, p.spent_nanousd || ' is not ' || coalesce(sum(u.charged_nanousd), 0) as detail
+from upto_payer p left join upto_payment u on u.payer_id = p.id
+group by p.id having p.spent_nanousd <> coalesce(sum(u.charged_nanousd), 0);
+
+-- check: what of `upto` was lost is our own loss, and nothing else of it
+select u.id::text as subject, u.state as detail
+from upto_payment u left join txn t on t.kind = 'credit_lost' and t.ref = 'upto:' || u.id
+where (u.state = 'lost') <> (t.id is not null);

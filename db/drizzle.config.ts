@@ -9,6 +9,7 @@ export default defineConfig({
     './db/schema-keys.ts',
     './db/schema-payments.ts',
     './db/schema-payouts.ts',
+    './db/schema-upto.ts',
   ],
   out: './db/migrations',
 });

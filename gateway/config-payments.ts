@@ -49,6 +49,7 @@ export const paymentsEnvironment = {
   FAREGATE_CHANNELS: z.enum(['0', '1']).optional(),
   FAREGATE_CHANNEL_DEPOSIT_NANOUSD: z.coerce.bigint().min(1n).optional(),
   FAREGATE_CLAIM_MINIMUM_NANOUSD: z.coerce.bigint().min(1n).optional(),
+  FAREGATE_UPTO_CAP_NANOUSD: z.coerce.bigint().min(1n).optional(),
   FAREGATE_CONFIRMATIONS: z.coerce.bigint().min(0n).max(1_000n).optional(),
   FAREGATE_HOLD_BACK_HOURS: z.coerce.number().int().min(0).max(8_760).optional(),
   FAREGATE_PAYOUT_EVERY_HOURS: z.coerce.number().int().min(1).max(8_760).optional(),
@@ -94,6 +95,7 @@ export function paymentsConfig(values: Values): PaymentsConfig | null {
             leastDeposit: values.FAREGATE_CHANNEL_DEPOSIT_NANOUSD ?? CHANNEL_DEPOSIT_NANOUSD,
             claimMinimum: values.FAREGATE_CLAIM_MINIMUM_NANOUSD ?? CLAIM_MINIMUM_NANOUSD,
           },
+    upto: values.FAREGATE_UPTO_CAP_NANOUSD === undefined ? null : { cap: values.FAREGATE_UPTO_CAP_NANOUSD },
     payouts: {
       holdBackSeconds: (values.FAREGATE_HOLD_BACK_HOURS ?? HOLD_BACK_HOURS) * SECONDS_PER_HOUR,
       everySeconds: every === undefined ? null : every * SECONDS_PER_HOUR,

@@ -2,6 +2,7 @@
 import { toClientEvmSigner } from '@x402/evm';
 import { BatchSettlementEvmScheme } from '@x402/evm/batch-settlement/client';
 import { ExactEvmScheme } from '@x402/evm/exact/client';
+import { UptoEvmScheme } from '@x402/evm/upto/client';
 import { wrapFetchWithPayment, x402Client, x402HTTPClient } from '@x402/fetch';
 import { Mppx } from 'mppx/client';
 import { evm } from 'mppx/evm/client';
@@ -32,15 +33,28 @@ export function channelClient(
   return { scheme, fetch: wrapFetchWithPayment(inner, client) as typeof fetch };
 }
 
+/** The stock client that signs a maximum, and with it the approval that it needs. */
+export function uptoFetch(chain: LocalChain, account: PrivateKeyAccount, inner: typeof fetch = fetch): typeof fetch {
+  return wrapFetchWithPayment(inner, uptoClientOf(chain, account)) as typeof fetch;
+}
+
+/** The headers that the stock client would pay a call on credit with. */
+export function uptoPayment(chain: LocalChain, account: PrivateKeyAccount, url: URL, init: RequestInit) {
+  return paymentBy(uptoClientOf(chain, account), url, init);
+}
+
+function uptoClientOf(chain: LocalChain, account: PrivateKeyAccount): x402Client {
+  return new x402Client().register('eip155:84532', new UptoEvmScheme(toClientEvmSigner(account, chain.client)));
+}
+
 /** Asks, is told to pay, and answers the headers that would: for those who then do with them what no stock client does. */
-export async function paymentFor(
-  account: PrivateKeyAccount,
-  url: URL,
-  init: RequestInit,
-): Promise<Record<string, string>> {
+export function paymentFor(account: PrivateKeyAccount, url: URL, init: RequestInit): Promise<Record<string, string>> {
+  return paymentBy(clientOf(account), url, init);
+}
+
+async function paymentBy(client: x402Client, url: URL, init: RequestInit): Promise<Record<string, string>> {
   const answer = await fetch(url, init);
   if (answer.status !== 402) throw new Error(`expected 402, not ${answer.status}: ${await answer.text()}`);
-  const client = clientOf(account);
   const http = new x402HTTPClient(client);
   const required = http.getPaymentRequiredResponse((name) => answer.headers.get(name));
   return http.encodePaymentSignatureHeader(await client.createPaymentPayload(required));

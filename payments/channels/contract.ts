@@ -33,6 +33,8 @@ export interface Claim {
 }
 
 export interface ContractCall {
+  /** Who asks, where that matters. */
+  readonly account?: Hex;
   readonly to: Hex;
   readonly data: Hex;
 }

@@ -6,6 +6,7 @@ import { type OpenChannels, openChannels } from '../channels/open.ts';
 import type { Nanousd } from '../money.ts';
 import { openPayouts, type Payouts, type PayoutTerms } from '../payouts/open.ts';
 import { didOf, signStatement } from '../receipt.ts';
+import { type OpenCredit, openCredit } from '../upto/open.ts';
 import type { Hex } from './authorization.ts';
 import { Deposits, type DepositsLog } from './deposits.ts';
 import { Evm } from './evm.ts';
@@ -34,6 +35,13 @@ export interface PaymentsConfig {
   readonly payouts: PayoutTerms;
   /** How wallets pay by vouchers from channels; null: they do not. Only where there is a treasury. */
   readonly channels: ChannelTerms | null;
+  /** How wallets pay on credit, within signed maxima; null: they do not. */
+  readonly upto: UptoTerms | null;
+}
+
+interface UptoTerms {
+  /** So much of one payer may be open, and no dearer call is offered so. */
+  readonly cap: Nanousd;
 }
 
 interface ChannelTerms {
@@ -50,6 +58,8 @@ export interface PaymentsOptions extends PaymentsConfig {
   readonly origin: string | null;
   readonly secretKey: string;
   readonly waitMs: number;
+  /** The longest that a call may take. */
+  readonly callMs: number;
   readonly atOnce: number;
   readonly atOncePerPayer: number;
 }
@@ -63,6 +73,8 @@ export interface Payments {
   readonly signIn: SignIn | null;
   /** Null where no channels are opened. */
   readonly channels: OpenChannels | null;
+  /** Null where nothing is paid on credit. */
+  readonly credit: OpenCredit | null;
   /** Null where there is no treasury to pay from. */
   readonly payouts: Payouts | null;
   close(): void;
@@ -91,8 +103,16 @@ export function openPayments(options: PaymentsOptions): Payments {
   const payouts =
     options.treasuryKey === null ? null : openPayouts({ ...options, treasuryKey: options.treasuryKey, evm, sender });
   const channels = channelsOf(options, evm, sender);
-  const schemes = [exactScheme({ terms, deposits, sign }), ...(channels === null ? [] : [channels.scheme])];
-  const ends = [sender.tend(), deposits.watch(), () => payouts?.close(), () => channels?.close()];
+  const credit = creditOf(options, evm, sender);
+  const byUse = [channels?.scheme, credit?.scheme].filter((scheme) => scheme !== undefined);
+  const schemes = [exactScheme({ terms, deposits, sign }), ...byUse];
+  const ends = [
+    sender.tend(),
+    deposits.watch(),
+    () => payouts?.close(),
+    () => channels?.close(),
+    () => credit?.close(),
+  ];
   return {
     evm,
     sender,
@@ -100,6 +120,7 @@ export function openPayments(options: PaymentsOptions): Payments {
     payouts,
     signIn,
     channels,
+    credit,
     methods: [x402Method(schemes, signIn), mppMethod({ terms, deposits, realm, secretKey })],
     close: () => {
       for (const end of ends) end();
@@ -122,6 +143,25 @@ function channelsOf(options: PaymentsOptions, evm: Evm, sender: Sender): OpenCha
     leastDepositNanousd: channels.leastDeposit,
     claimMinimum: channels.claimMinimum,
     timeoutSeconds: TIMEOUT_SECONDS,
+  });
+}
+
+/** A maximum is signed for the one key that moves it: the first of those that pay gas. */
+function creditOf(options: PaymentsOptions, evm: Evm, sender: Sender): OpenCredit | null {
+  const { upto, facilitator, gasKeys, sql, log, leastNanousd, waitMs } = options;
+  const [mover] = gasKeys;
+  if (upto === null || facilitator !== null || mover === undefined) return null;
+  return openCredit({
+    sql,
+    evm,
+    sender,
+    log,
+    leastNanousd,
+    waitMs,
+    cap: upto.cap,
+    moverKey: mover,
+    payTo: options.payTo ?? treasuryOf(options),
+    callMs: options.callMs,
   });
 }
 

@@ -51,6 +51,8 @@ export async function startPaymentSite(): Promise<PaymentSite> {
         facilitator: null,
         leastNanousd: 1n,
         confirmations: 0n,
+        upto: { cap: 100_000_000n },
+        callMs: 60_000,
         channels: { leastDeposit: 1n, claimMinimum: 1n },
         payouts: { holdBackSeconds: 0, everySeconds: null, minimum: 0n, withdrawalMinimum: 0n },
         sql,
