@@ -135,3 +135,37 @@ from payout p full join (
 where (m.booked, coalesce(m.paid, 0), coalesce(m.returned, 0)) is distinct from (
   p.nanousd, case p.state when 'paid' then p.nanousd else 0 end, case p.state when 'returned' then p.nanousd else 0 end
 );
+
+-- check: what a channel was credited is what its vouchers brought into its account
+select c.id as subject, c.credited_nanousd || ' is not ' || c.opened_nanousd + coalesce(sum(e.amount), 0) as detail
+from channel c
+left join (entry e join txn t on t.id = e.txn_id and t.ref like 'channel:%') on e.account_id = c.account_id
+group by c.id having c.credited_nanousd <> c.opened_nanousd + coalesce(sum(e.amount), 0);
+
+-- check: no channel is credited above its voucher, and none is claimed above what its calls were charged
+select c.id as subject, 'credited ' || c.credited_nanousd || ', signed ' || c.signed_units || ', claimed ' || c.claimed_units as detail
+from channel c, lateral (
+  select c.credited_nanousd - coalesce(sum(a.balance), 0) as charged from account a where a.owner = c.account_id
+) spent
+where c.credited_nanousd > greatest(c.signed_units * 1000, c.opened_nanousd) or (c.claimed_units - 1) * 1000 >= greatest(spent.charged, 1);
+
+-- check: what `upto` lent a payer's account is what its deposits moved, and its calls were charged no more than is accounted for
+select p.id as subject, 'credited ' || p.credited_nanousd || ', spent ' || p.spent_nanousd || ', balance ' || coalesce(sum(a.balance), 0) as detail
+from upto_payer p left join account a on a.owner = p.account_id
+group by p.id
+having p.credited_nanousd <> (
+  select coalesce(sum(e.amount), 0) from entry e join txn t on t.id = e.txn_id and t.kind = 'deposit' and t.ref like 'upto:%'
+  where e.account_id = p.account_id
+) or p.credited_nanousd - coalesce(sum(a.balance), 0) > p.spent_nanousd + (
+  select coalesce(sum(most_nanousd), 0) from upto_payment u where u.payer_id = p.id and u.state = 'open'
+);
+
+-- check: what a payer was charged by `upto` is the sum of its payments
+select p.id as subject, p.spent_nanousd || ' is not ' || coalesce(sum(u.charged_nanousd), 0) as detail
+from upto_payer p left join upto_payment u on u.payer_id = p.id
+group by p.id having p.spent_nanousd <> coalesce(sum(u.charged_nanousd), 0);
+
+-- check: what of `upto` was lost is our own loss, and nothing else of it
+select u.id::text as subject, u.state as detail
+from upto_payment u left join txn t on t.kind = 'credit_lost' and t.ref = 'upto:' || u.id
+where (u.state = 'lost') <> (t.id is not null);

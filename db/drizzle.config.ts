@@ -5,10 +5,12 @@ export default defineConfig({
   schema: [
     './db/schema.ts',
     './db/schema-calls.ts',
+    './db/schema-channels.ts',
     './db/schema-keys.ts',
     './db/schema-claims.ts',
     './db/schema-payments.ts',
     './db/schema-payouts.ts',
+    './db/schema-upto.ts',
   ],
   out: './db/migrations',
 });

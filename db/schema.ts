@@ -52,7 +52,7 @@ export const txn = pgTable(
     unique('txn_ref_once').on(t.kind, t.ref),
     check(
       'txn_kind_known',
-      sql`${t.kind} in ('deposit', 'grant', 'return', 'settle', 'refund', 'withdrawal', 'payout', 'payout_paid', 'payout_returned')`,
+      sql`${t.kind} in ('deposit', 'unspent', 'credit_lost', 'grant', 'return', 'settle', 'refund', 'withdrawal', 'payout', 'payout_paid', 'payout_returned')`,
     ),
   ],
 );

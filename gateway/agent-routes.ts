@@ -5,6 +5,7 @@ import { callJson, getCall, listCalls } from '../payments/calls.ts';
 import { balances } from '../payments/ledger.ts';
 import { signReceipt } from '../payments/receipt.ts';
 import { type CallView, callExample, callSchema, openCall } from './call-view.ts';
+import { channelRouteList } from './channel-routes.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { keyRouteList } from './key-routes.ts';
 import { getModel, listModels } from './model-routes.ts';
@@ -126,6 +127,7 @@ export const agentRouteList: readonly Route[] = [
   getUsage,
   ...keyRouteList,
   ...walletRouteList,
+  ...channelRouteList,
   ...withdrawalRouteList,
 ];
 

@@ -40,7 +40,8 @@ export class Call {
   #operatorSharePpm = 0;
   #progress = { tokens: 0, atMs: 0 };
   #closing: Promise<void> | null = null;
-  #chargedNanousd: bigint | null = null;
+  /** Null before it is closed. */
+  chargedNanousd: bigint | null = null;
   rateLimitHeaders: Readonly<Record<string, string>> = {};
 
   constructor(gateway: Gateway, endpoint: RequestKind) {
@@ -198,13 +199,15 @@ export class Call {
     const metered = billable ? this.meter.read() : { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
     const record = this.#closingRecord(outcome, metered);
     const safe = billable ? this.#hold?.capture(record) : this.#hold?.void({ ...record, billedMs: 0 });
-    this.#chargedNanousd = this.#hold?.charged ?? 0n;
+    this.chargedNanousd = this.#hold?.charged ?? 0n;
     if (this.meter.promptKnown) {
       this.#gateway.promptRatios.learn(request.model, request.promptBytes, this.meter.read().promptTokens);
     }
     if (outcome === 'complete') this.#learnFrom(metered);
-    this.#report(record, this.#chargedNanousd);
+    this.#report(record, this.chargedNanousd);
     await safe;
+    // Before the caller can ask again: its next payment begins where this one ended.
+    await this.fare.tab?.close(this.chargedNanousd);
   }
 
   /** A complete answer teaches the router what to expect. */
@@ -268,7 +271,7 @@ export class Call {
 
   /** What `usage` gains: the exact charge in USD, and the call's own numbers. JSON members without braces. */
   chargeMembers(): string {
-    const charged = this.#chargedNanousd ?? 0n;
+    const charged = this.chargedNanousd ?? 0n;
     const { id = null, region = null } = this.#attempt?.worker ?? {};
     const times = `"queue_ms":${this.queueMs},"ttft_ms":${this.ttftMs},"total_ms":${this.totalMs}`;
     const money = `"charged_nanousd":"${charged}","held_nanousd":"${this.heldNanousd}"`;
@@ -290,7 +293,7 @@ export class Call {
       headers['x-faregate-region'] = this.#attempt.worker.region;
       headers['x-faregate-predicted-ttft-ms'] = String(Math.round(this.#attempt.predictedTtftMs));
     }
-    if (this.#chargedNanousd !== null) headers['x-faregate-charged-nanousd'] = this.#chargedNanousd.toString();
+    if (this.chargedNanousd !== null) headers['x-faregate-charged-nanousd'] = this.chargedNanousd.toString();
     return headers;
   }
 }

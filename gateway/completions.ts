@@ -1,5 +1,6 @@
 /** The story of one call: authenticate, parse, quote, pay, hold, route and dispatch, relay, capture. */
 import type { Hold } from '../payments/holds.ts';
+import type { Refusal } from '../payments/leases.ts';
 import { affordableCompletionTokens, type Price } from '../payments/prices.ts';
 import { type Dispatched, dispatch } from '../router/dispatch.ts';
 import { prefixOf } from '../router/prefix.ts';
@@ -49,9 +50,13 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
     if (claim !== null) await claim;
     const purchase = () => purchaseOf(gateway, exchange, { path, request, price, maxTokens, body });
     const fare = await pay(gateway, caller, purchase);
-    call.begin(fare, request, price, joined.control);
-    requireAffordable(price, call.provider.maxPrice);
-    await withinLimits(gateway, call, () => servePaid(gateway, joined, call, maxTokens));
+    try {
+      call.begin(fare, request, price, joined.control);
+      requireAffordable(price, call.provider.maxPrice);
+      await withinLimits(gateway, call, () => servePaid(gateway, joined, call, maxTokens));
+    } finally {
+      await fare.tab?.close(0n);
+    }
   } catch (error) {
     const refusal = asApiError(gateway, error);
     gateway.metrics.refused(refusal.code);
@@ -132,13 +137,7 @@ async function holdWorstCase(
   let maxTokens = wantedTokens;
   for (;;) {
     const amount = worstCase(gateway, request, price, maxTokens);
-    const outcome = await gateway.ledger.holds.hold({
-      callId: call.id,
-      accountId: call.principal.ownerId,
-      keyId: call.principal.keyId,
-      budgets: call.principal.budgets,
-      amount,
-    });
+    const outcome = await holdWithin(gateway, call, amount);
     if (!('code' in outcome)) return { hold: outcome, maxTokens };
     if (outcome.code === 'ledger_unavailable') {
       throw apiError('ledger_unavailable', 'The ledger is away and this call is not covered yet: ask again.', {
@@ -158,6 +157,15 @@ async function holdWorstCase(
     if (affordable < limits.clampTokensMin || affordable >= maxTokens) throw tooDear(call, amount, available, budget);
     maxTokens = affordable;
   }
+}
+
+/** A call that is paid by the use holds no more than its payer signed for it, whatever else its account has. */
+function holdWithin(gateway: Gateway, { id, principal, fare }: Call, amount: bigint): Hold | Promise<Hold | Refusal> {
+  const { tab } = fare;
+  if (tab !== null && amount > tab.most)
+    return Promise.resolve({ code: 'insufficient_balance', available: tab.most, budget: null });
+  const { ownerId: accountId, keyId, budgets } = principal;
+  return gateway.ledger.holds.hold({ callId: id, accountId, keyId, budgets, amount });
 }
 
 function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxTokens: number) {

@@ -12,6 +12,9 @@ const HOLD_BACK_HOURS = 72;
 const PAYOUT_MINIMUM_NANOUSD = 1_000_000_000n;
 /** About ten times what its transfer costs: nobody can make us pay gas by moving the same crumbs to and fro. */
 const WITHDRAWAL_MINIMUM_NANOUSD = 10_000_000n;
+/** A deposit and its claim cost about three transfers. */
+const CHANNEL_DEPOSIT_NANOUSD = 20_000_000n;
+const CLAIM_MINIMUM_NANOUSD = 100_000_000n;
 const CONFIRMATIONS = 3n;
 const SECONDS_PER_HOUR = 3_600;
 
@@ -43,6 +46,10 @@ export const paymentsEnvironment = {
   FAREGATE_FACILITATOR_URL: webUrl.optional(),
   FAREGATE_FACILITATOR_KEY: z.string().min(1).optional(),
   FAREGATE_LEAST_PAYMENT_NANOUSD: z.coerce.bigint().min(1n).optional(),
+  FAREGATE_CHANNELS: z.enum(['0', '1']).optional(),
+  FAREGATE_CHANNEL_DEPOSIT_NANOUSD: z.coerce.bigint().min(1n).optional(),
+  FAREGATE_CLAIM_MINIMUM_NANOUSD: z.coerce.bigint().min(1n).optional(),
+  FAREGATE_UPTO_CAP_NANOUSD: z.coerce.bigint().min(1n).optional(),
   FAREGATE_CONFIRMATIONS: z.coerce.bigint().min(0n).max(1_000n).optional(),
   FAREGATE_HOLD_BACK_HOURS: z.coerce.number().int().min(0).max(8_760).optional(),
   FAREGATE_PAYOUT_EVERY_HOURS: z.coerce.number().int().min(1).max(8_760).optional(),
@@ -81,6 +88,14 @@ export function paymentsConfig(values: Values): PaymentsConfig | null {
     facilitator: url === undefined ? null : { url, key: values.FAREGATE_FACILITATOR_KEY ?? null },
     leastNanousd: values.FAREGATE_LEAST_PAYMENT_NANOUSD ?? LEAST_NANOUSD,
     confirmations: values.FAREGATE_CONFIRMATIONS ?? CONFIRMATIONS,
+    channels:
+      values.FAREGATE_CHANNELS === '0'
+        ? null
+        : {
+            leastDeposit: values.FAREGATE_CHANNEL_DEPOSIT_NANOUSD ?? CHANNEL_DEPOSIT_NANOUSD,
+            claimMinimum: values.FAREGATE_CLAIM_MINIMUM_NANOUSD ?? CLAIM_MINIMUM_NANOUSD,
+          },
+    upto: values.FAREGATE_UPTO_CAP_NANOUSD === undefined ? null : { cap: values.FAREGATE_UPTO_CAP_NANOUSD },
     payouts: {
       holdBackSeconds: (values.FAREGATE_HOLD_BACK_HOURS ?? HOLD_BACK_HOURS) * SECONDS_PER_HOUR,
       everySeconds: every === undefined ? null : every * SECONDS_PER_HOUR,

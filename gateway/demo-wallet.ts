@@ -35,6 +35,8 @@ export async function startDemoChain(): Promise<DemoChain> {
     facilitator: null,
     leastNanousd: LEAST_NANOUSD,
     confirmations: 0n,
+    channels: null,
+    upto: null,
     payouts: { holdBackSeconds: 0, everySeconds: null, minimum: 0n, withdrawalMinimum: LEAST_NANOUSD },
   };
   return { chain, payments };

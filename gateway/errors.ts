@@ -23,6 +23,7 @@ const rows = {
   insufficient_balance: { status: 402, type: 'insufficient_quota' },
   payment_required: { status: 402, type: 'insufficient_quota' },
   payment_invalid: { status: 402, type: 'insufficient_quota' },
+  channel_busy: { status: 402, type: 'insufficient_quota' },
   forbidden: { status: 403, type: 'request_forbidden' },
   not_found: { status: 404, type: 'invalid_request_error' },
   model_not_found: { status: 404, type: 'invalid_request_error' },

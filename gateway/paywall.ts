@@ -1,5 +1,12 @@
 /** Paying without an account: who a caller with a wallet is, what a 402 offers, and what a payment opens. Calls touch only the ledger. */
-import { BadPayment, type HeaderOf, type Payment, type PaymentRefusal } from '../payments/methods/method.ts';
+import {
+  BadPayment,
+  type Fault,
+  type HeaderOf,
+  type Payment,
+  type PaymentRefusal,
+  type Tab,
+} from '../payments/methods/method.ts';
 import type { Nanousd } from '../payments/money.ts';
 import type { Principal } from './auth.ts';
 import { type ApiError, apiError, type ErrorDetails } from './errors.ts';
@@ -24,6 +31,8 @@ export interface Fare {
   readonly principal: Principal;
   /** Of the answer, whatever it is: what was paid, into which account, and its key. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Of a payment by the use: whoever has a fare closes it when the call is over. */
+  readonly tab: Tab | null;
   /** What a refusal for want of `missing` adds: the way to pay it. */
   offer(missing: Nanousd): ErrorDetails;
 }
@@ -49,7 +58,7 @@ export function identify(gateway: Gateway, exchange: Pick<Exchange, 'header'>): 
 export function pay(gateway: Gateway, caller: Caller, purchase: () => Purchase): Fare | Promise<Fare> {
   const { principal, payment, mistake } = caller;
   if (principal === null || payment !== null || mistake !== null) return settle(gateway, caller, purchase());
-  return { principal, headers: nothing, offer: (missing) => offerOf(gateway, caller, purchase(), missing) };
+  return { principal, headers: nothing, tab: null, offer: (missing) => offerOf(gateway, caller, purchase(), missing) };
 }
 
 async function settle(gateway: Gateway, caller: Caller, purchase: Purchase): Promise<Fare> {
@@ -65,17 +74,21 @@ async function settle(gateway: Gateway, caller: Caller, purchase: Purchase): Pro
   }
   if (payment.digest !== null && payment.digest !== payments.digest(purchase.body))
     throw invalid(gateway, caller, purchase, 'This payment is for another body.');
-  const funded = await payment.fund(principal?.ownerId ?? null);
+  const funded = await payment.fund(principal?.ownerId ?? null, purchase.isCall ? purchase.amount : null);
   if ('code' in funded) throw refused(gateway, caller, purchase, funded);
-  const own = principal === null ? await payments.keyOf(funded.accountId) : { principal, key: null };
-  const headers = {
-    ...PRIVATE,
-    ...(await payment.receipt(funded, purchase.url)),
-    'x-faregate-account': funded.accountId,
-    'x-faregate-deposited-nanousd': String(funded.amount),
-    ...(own.key === null ? {} : { 'x-faregate-key': own.key }),
-  };
-  return { principal: own.principal, headers, offer: (missing) => offerOf(gateway, caller, purchase, missing) };
+  const { tab, accountId } = funded;
+  try {
+    const own = principal === null ? await payments.keyOf(accountId) : { principal, key: null };
+    const paid = { ...PRIVATE, ...(await payment.receipt(funded, purchase.url)), 'x-faregate-account': accountId };
+    const deposited = { 'x-faregate-deposited-nanousd': String(funded.amount) };
+    const key = own.key === null ? {} : { 'x-faregate-key': own.key };
+    // What a tab brought in is for its one call: nobody else is to spend it.
+    const headers = tab === null ? { ...paid, ...deposited, ...key } : paid;
+    return { principal: own.principal, headers, tab, offer: (missing) => offerOf(gateway, caller, purchase, missing) };
+  } catch (error) {
+    await tab?.close(0n);
+    throw error;
+  }
 }
 
 /** What tells a caller's copies of one request from its other requests, and from those of others. */
@@ -120,16 +133,25 @@ function readPayment(payments: Wallets, header: HeaderOf): Pick<Caller, 'payment
   }
 }
 
-function invalid(gateway: Gateway, caller: Caller, purchase: Purchase, reason: string): ApiError {
-  const details = offerOf(gateway, caller, purchase, purchase.amount, reason);
-  return apiError('payment_invalid', `${reason} Nothing was moved.`, details);
+function invalid(
+  gateway: Gateway,
+  caller: Caller,
+  purchase: Purchase,
+  reason: string,
+  { fault = null, code = 'payment_invalid' }: { fault?: Fault | null; code?: 'payment_invalid' | 'channel_busy' } = {},
+): ApiError {
+  const details = offerOf(gateway, caller, purchase, purchase.amount, reason, fault);
+  return apiError(code, `${reason} Nothing was moved.`, details);
 }
 
-function refused(gateway: Gateway, caller: Caller, purchase: Purchase, refusal: PaymentRefusal): ApiError {
+export function refused(gateway: Gateway, caller: Caller, purchase: Purchase, refusal: PaymentRefusal): ApiError {
   const details = { headers: PRIVATE, retryAfterMs: RETRY_AFTER_MS };
+  const { fault = null } = refusal;
   switch (refusal.code) {
     case 'invalid':
-      return invalid(gateway, caller, purchase, `The payment is no good: ${refusal.reason}.`);
+      return invalid(gateway, caller, purchase, `The payment is no good: ${refusal.reason}.`, { fault });
+    case 'busy':
+      return invalid(gateway, caller, purchase, `Not now: ${refusal.reason}.`, { fault, code: 'channel_busy' });
     case 'used':
       return apiError('payment_used', `Nothing was moved: ${refusal.reason}.`, { headers: PRIVATE });
     case 'in_progress':

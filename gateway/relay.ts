@@ -41,8 +41,15 @@ export class StreamHead {
   }
 }
 
+/** The head of what its payer is charged for: with what it is told of that. */
+function answerHead(call: Call, own: Readonly<Record<string, string>>): Record<string, string> {
+  const headers = call.headers(own);
+  const { tab } = call.fare;
+  return tab === null ? headers : Object.assign(headers, tab.receipt(call.chargedNanousd));
+}
+
 function sendStreamHead(exchange: Responder, call: Call): void {
-  if (!exchange.headSent) exchange.head(200, call.headers(streamHeaders));
+  if (!exchange.headSent) exchange.head(200, answerHead(call, streamHeaders));
 }
 
 /** A whole answer: charged first, because its price is inside it. */
@@ -54,7 +61,7 @@ export async function deliverWhole(
   call.meter.observeWhole(whole.answer);
   await call.close('complete', { billable: true });
   const body = withCharge(whole.body, call.chargeMembers()) ?? whole.body;
-  exchange.head(200, call.headers({ 'content-type': 'application/json', 'content-length': String(body.length) }));
+  exchange.head(200, answerHead(call, { 'content-type': 'application/json', 'content-length': String(body.length) }));
   exchange.end(body);
 }
 

@@ -1,24 +1,60 @@
 /** Stock clients that wallets pay with, as their owners would write them. */
+import { toClientEvmSigner } from '@x402/evm';
+import { BatchSettlementEvmScheme } from '@x402/evm/batch-settlement/client';
 import { ExactEvmScheme } from '@x402/evm/exact/client';
+import { UptoEvmScheme } from '@x402/evm/upto/client';
 import { wrapFetchWithPayment, x402Client, x402HTTPClient } from '@x402/fetch';
 import { Mppx } from 'mppx/client';
 import { evm } from 'mppx/evm/client';
 import type { PrivateKeyAccount } from 'viem/accounts';
+import type { LocalChain } from '../payments/chain/local.ts';
 
 /** The stock x402 client, with its own limits on spending. */
 export function x402Fetch(account: PrivateKeyAccount, inner: typeof fetch = fetch): typeof fetch {
   return wrapFetchWithPayment(inner, clientOf(account)) as typeof fetch;
 }
 
-/** Asks, is told to pay, and answers the headers that would: for those who then do with them what no stock client does. */
-export async function paymentFor(
+export interface ChannelClient {
+  /** The stock client's own: what it signs, and how it asks for a refund. */
+  readonly scheme: BatchSettlementEvmScheme;
+  readonly fetch: typeof fetch;
+}
+
+/** The stock client that pays by vouchers from a channel; another `lane` of the same wallet is another channel. */
+export function channelClient(
+  chain: LocalChain,
   account: PrivateKeyAccount,
-  url: URL,
-  init: RequestInit,
-): Promise<Record<string, string>> {
+  { lane = 0, inner = fetch }: { lane?: number; inner?: typeof fetch } = {},
+): ChannelClient {
+  const signer = toClientEvmSigner(account, chain.client);
+  const salt = `0x${lane.toString(16).padStart(64, '0')}` as const;
+  const scheme = new BatchSettlementEvmScheme(signer, { salt });
+  const client = new x402Client().register('eip155:84532', scheme);
+  return { scheme, fetch: wrapFetchWithPayment(inner, client) as typeof fetch };
+}
+
+/** The stock client that signs a maximum, and with it the approval that it needs. */
+export function uptoFetch(chain: LocalChain, account: PrivateKeyAccount, inner: typeof fetch = fetch): typeof fetch {
+  return wrapFetchWithPayment(inner, uptoClientOf(chain, account)) as typeof fetch;
+}
+
+/** The headers that the stock client would pay a call on credit with. */
+export function uptoPayment(chain: LocalChain, account: PrivateKeyAccount, url: URL, init: RequestInit) {
+  return paymentBy(uptoClientOf(chain, account), url, init);
+}
+
+function uptoClientOf(chain: LocalChain, account: PrivateKeyAccount): x402Client {
+  return new x402Client().register('eip155:84532', new UptoEvmScheme(toClientEvmSigner(account, chain.client)));
+}
+
+/** Asks, is told to pay, and answers the headers that would: for those who then do with them what no stock client does. */
+export function paymentFor(account: PrivateKeyAccount, url: URL, init: RequestInit): Promise<Record<string, string>> {
+  return paymentBy(clientOf(account), url, init);
+}
+
+async function paymentBy(client: x402Client, url: URL, init: RequestInit): Promise<Record<string, string>> {
   const answer = await fetch(url, init);
   if (answer.status !== 402) throw new Error(`expected 402, not ${answer.status}: ${await answer.text()}`);
-  const client = clientOf(account);
   const http = new x402HTTPClient(client);
   const required = http.getPaymentRequiredResponse((name) => answer.headers.get(name));
   return http.encodePaymentSignatureHeader(await client.createPaymentPayload(required));

@@ -38,6 +38,8 @@ export async function startWalletGateway(
     facilitator: null,
     leastNanousd: 1_000_000n,
     confirmations: 0n,
+    upto: null,
+    channels: { leastDeposit: 10_000_000n, claimMinimum: 1n },
     payouts: { holdBackSeconds: 0, everySeconds: null, minimum: 0n, withdrawalMinimum: 10_000_000n },
     ...payments,
   };

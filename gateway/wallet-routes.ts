@@ -47,6 +47,7 @@ const topUp: Route = {
     const purchase = () => ({
       amount: nanousd,
       shortens: false,
+      isCall: false,
       url: `${publicUrl(gateway, context)}${TOPUPS}`,
       description: 'Balance for inference',
       body: bytes,

@@ -32,6 +32,7 @@ export async function openWallets(platform: Platform, keyring: Keyring, secretKe
     secretKey,
     origin: config.gatewayUrl ?? null,
     waitMs: config.limits.paymentMs,
+    callMs: config.limits.totalMs,
     atOnce: config.limits.paymentsAtOnce,
     atOncePerPayer: config.limits.paymentsPerPayer,
   });

@@ -54,6 +54,7 @@ export function purchaseOf(
   return {
     amount,
     shortens: request.maxTokens === null,
+    isCall: true,
     url: `${origin.replace(/\/+$/, '')}${path}`,
     description: `Inference by ${request.model}`,
     body,

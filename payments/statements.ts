@@ -22,6 +22,8 @@ export interface StatementLine {
     | 'payout'
     /** A withdrawal or payout that the chain did not carry out. */
     | 'returned'
+    /** What a channel was credited and its calls did not cost, taken back when it is refunded. */
+    | 'unspent'
     | 'adjustment';
   readonly amount: Nanousd;
   /** After this line. */

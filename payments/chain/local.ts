@@ -19,7 +19,15 @@ import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 
 import { usdcAbi } from './abi.ts';
 import { startAnvil } from './anvil.ts';
 import contracts from './contracts.json' with { type: 'json' };
-import { MULTICALL3, NETWORKS, type Network } from './networks.ts';
+import {
+  BATCH_SETTLEMENT,
+  DEPOSIT_COLLECTOR,
+  MULTICALL3,
+  NETWORKS,
+  type Network,
+  PERMIT2,
+  UPTO_PROXY,
+} from './networks.ts';
 
 export interface LocalWallet {
   readonly privateKey: Hex;
@@ -51,6 +59,10 @@ const NETWORK: Network = NETWORKS['base-sepolia'];
 const PLACED: readonly (readonly [Address, string])[] = [
   [NETWORK.usdc.address, contracts.Usdc],
   [MULTICALL3, contracts.Multicall3],
+  [BATCH_SETTLEMENT, contracts.BatchSettlement],
+  [DEPOSIT_COLLECTOR, contracts.Erc3009DepositCollector],
+  [PERMIT2, contracts.Permit2],
+  [UPTO_PROXY, contracts.UptoPermit2Proxy],
 ];
 
 /** Where Usdc.sol keeps its balances and the addresses it refuses. */

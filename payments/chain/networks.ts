@@ -9,8 +9,16 @@ export interface Network {
   readonly usdc: { readonly address: Address; readonly name: string; readonly version: string };
 }
 
-/** At the same address on every network. */
+/** These are at the same address on every network. */
 export const MULTICALL3: Address = '0xcA11bde05977b3631167028862bE2a173976CA11';
+
+/** Of x402's scheme `batch-settlement`, and what brings deposits into it by EIP-3009. */
+export const BATCH_SETTLEMENT: Address = '0x4020074e9dF2ce1deE5A9C1b5c3f541D02a10003';
+export const DEPOSIT_COLLECTOR: Address = '0x4020806089470a89826cB9fB1f4059150b550004';
+
+/** Moves tokens by signatures; what x402's scheme `upto` moves them through. */
+export const PERMIT2: Address = '0x000000000022D473030F116dDEE9F6B43aC78BA3';
+export const UPTO_PROXY: Address = '0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002';
 
 const ETHER = { name: 'Ether', symbol: 'ETH', decimals: 18 };
 const contracts = { multicall3: { address: MULTICALL3 } };

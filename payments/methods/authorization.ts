@@ -20,27 +20,30 @@ export interface Authorization {
 /** Wallets that are contracts sign at length; longer than this is no signature. */
 const SIGNATURE_HEX_MAX = 8_192;
 
-const address = z
+export const addressField = z
   .string()
   .regex(/^0x[0-9a-fA-F]{40}$/)
   .transform(asHex);
 /** As many digits as Postgres keeps: more dollars than there are. */
-const number = z
+export const numberField = z
   .string()
   .regex(/^(0|[1-9]\d{0,17})$/)
   .transform(BigInt);
 
+/** Thirty-two bytes. */
+export const wordField = z
+  .string()
+  .regex(/^0x[0-9a-fA-F]{64}$/)
+  .transform(asHex);
+
 /** An authorization as both protocols write it. */
 export const authorizationFields = {
-  from: address,
-  to: address,
-  value: number,
-  validAfter: number,
-  validBefore: number,
-  nonce: z
-    .string()
-    .regex(/^0x[0-9a-fA-F]{64}$/)
-    .transform(asHex),
+  from: addressField,
+  to: addressField,
+  value: numberField,
+  validAfter: numberField,
+  validBefore: numberField,
+  nonce: wordField,
 };
 
 export const signatureField = z

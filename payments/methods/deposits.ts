@@ -217,7 +217,7 @@ export class Deposits {
     const row = await rows.findPayment(this.#options.sql, id);
     if (row?.accountId == null || row.transaction === null) throw new Error(`payment ${id} is not settled`);
     const { accountId, nanousd, transaction, payer, network } = row;
-    return { accountId, amount: nanousd, reference: transaction, payer, network };
+    return { accountId, amount: nanousd, reference: transaction, payer, network, tab: null };
   }
 
   #admit(payer: string): boolean {

@@ -2,9 +2,11 @@
 import type { Nanousd } from '../money.ts';
 
 /** What a 402 asks for. */
-interface Charge {
+export interface Charge {
   /** The least that lets the request through. */
   readonly amount: Nanousd;
+  /** The most that it can cost, for who pays by the use; null: it is no call, and must be paid ahead. */
+  readonly cost: Nanousd | null;
   /** The address of what is paid for. */
   readonly url: string;
   readonly description: string;
@@ -12,11 +14,20 @@ interface Charge {
   readonly digest: string;
   /** Why an earlier payment did not do; null for a first offer. */
   readonly error: string | null;
+  /** The same in the words of the payment's protocol, where it has any. */
+  readonly fault: Fault | null;
   /** Whether the request carries a key of its own beside the payment. */
   readonly keyed: boolean;
 }
 
-type Headers = Readonly<Record<string, string>>;
+export type Headers = Readonly<Record<string, string>>;
+
+/** What a protocol calls a mistake, and what it tells clients that can mend theirs. */
+export interface Fault {
+  readonly code: string;
+  /** Members of the `extra` of the offer. */
+  readonly details?: Readonly<Record<string, unknown>>;
+}
 
 /** A request's header by its name in lower case. */
 export type HeaderOf = (name: string) => string | undefined;
@@ -42,12 +53,14 @@ export interface Payment {
   /** Of the body that it was made for; null: for any. */
   readonly digest: string | null;
   /**
-   * Moves its money into an account: that of the key beside it, or the payer's own (null). Answers when the money is there. The second
-   * time, and of fifty at once, only one is told so.
+   * Moves its money into an account: that of the key beside it, or the payer's own (null); by the use, at most `cost`, where that is its
+   * way. Answers when the money is there. The second time, and of fifty at once, only one is told so.
    */
-  fund(accountId: string | null): Promise<Funded | PaymentRefusal>;
-  /** Headers of the answer that was paid for, at the address `url`. */
+  fund(accountId: string | null, cost: Nanousd | null): Promise<Funded | PaymentRefusal>;
+  /** Headers of the answer that was paid for, at the address `url`; those of a tab come from the tab. */
   receipt(funded: Funded, url: string): Headers | Promise<Headers>;
+  /** Gives back what a channel has left; null for payments that ask for no such thing. */
+  readonly refund: (() => Promise<Refunded | PaymentRefusal>) | null;
 }
 
 export interface Funded {
@@ -57,6 +70,25 @@ export interface Funded {
   readonly reference: string;
   readonly payer: string;
   readonly network: string;
+  /** Of what pays one call by the use; null: what was paid is the account's. */
+  readonly tab: Tab | null;
+}
+
+/** What one call may use of a payer's promise. It is charged what it cost. */
+export interface Tab {
+  /** The most that the call may hold. */
+  readonly most: Nanousd;
+  /** Headers that tell the payer what it is charged; null: that is not known yet, the answer begins now. */
+  receipt(charged: Nanousd | null): Headers;
+  /** The call is over. Resolves when that is noted; only the first time counts. */
+  close(charged: Nanousd): Promise<void>;
+}
+
+export interface Refunded {
+  readonly accountId: string;
+  readonly amount: Nanousd;
+  readonly transaction: string;
+  readonly headers: Headers;
 }
 
 export interface PaymentRefusal {
@@ -69,8 +101,11 @@ export interface PaymentRefusal {
     /** It was sent and nobody knows yet whether it arrived: ask again with the same payment, never with another. */
     | 'unknown'
     /** Nothing was sent: this way to pay is away or full. */
-    | 'unavailable';
+    | 'unavailable'
+    /** Another call is being paid by the same promise: ask again when that is over. */
+    | 'busy';
   readonly reason: string;
+  readonly fault?: Fault;
 }
 
 /** What cannot be read as a payment; its message is for the caller. */

@@ -53,6 +53,7 @@ export function mppMethod(options: MppOptions): PaymentMethod {
         name: null,
         amount: nanousdOf(authorization.value),
         digest: challenge.digest ?? null,
+        refund: null,
         fund: (accountId) => deposits.fund('mpp', authorization, accountId),
         receipt: ({ reference }) => ({
           'payment-receipt': Receipt.serialize(

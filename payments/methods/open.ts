@@ -2,18 +2,21 @@
 import { privateKeyToAddress } from 'viem/accounts';
 import type { Sql } from '../../db/connect.ts';
 import type { Network } from '../chain/networks.ts';
+import { type OpenChannels, openChannels } from '../channels/open.ts';
 import type { Nanousd } from '../money.ts';
 import { openPayouts, type Payouts, type PayoutTerms } from '../payouts/open.ts';
 import { didOf, signStatement } from '../receipt.ts';
+import { type OpenCredit, openCredit } from '../upto/open.ts';
 import type { Hex } from './authorization.ts';
 import { Deposits, type DepositsLog } from './deposits.ts';
 import { Evm } from './evm.ts';
+import { exactScheme, requirements } from './exact.ts';
 import type { PaymentMethod } from './method.ts';
 import { mppMethod } from './mpp.ts';
 import { Sender, type SenderLog } from './sender.ts';
 import { hostedSettlement, ownSettlement } from './settlement.ts';
 import { SignIn } from './sign-in.ts';
-import { requirements, x402Method } from './x402.ts';
+import { x402Method } from './x402.ts';
 
 export interface PaymentsConfig {
   readonly network: Network;
@@ -30,6 +33,22 @@ export interface PaymentsConfig {
   /** What lies so many blocks deep in the chain is final. */
   readonly confirmations: bigint;
   readonly payouts: PayoutTerms;
+  /** How wallets pay by vouchers from channels; null: they do not. Only where there is a treasury. */
+  readonly channels: ChannelTerms | null;
+  /** How wallets pay on credit, within signed maxima; null: they do not. */
+  readonly upto: UptoTerms | null;
+}
+
+interface UptoTerms {
+  /** So much of one payer may be open, and no dearer call is offered so. */
+  readonly cap: Nanousd;
+}
+
+interface ChannelTerms {
+  /** A smaller deposit costs more to make and to claim than it brings. */
+  readonly leastDeposit: Nanousd;
+  /** What less than this is claimed only after a day. */
+  readonly claimMinimum: Nanousd;
 }
 
 export interface PaymentsOptions extends PaymentsConfig {
@@ -39,6 +58,8 @@ export interface PaymentsOptions extends PaymentsConfig {
   readonly origin: string | null;
   readonly secretKey: string;
   readonly waitMs: number;
+  /** The longest that a call may take. */
+  readonly callMs: number;
   readonly atOnce: number;
   readonly atOncePerPayer: number;
 }
@@ -50,6 +71,10 @@ export interface Payments {
   /** In the order in which they are offered. */
   readonly methods: readonly PaymentMethod[];
   readonly signIn: SignIn | null;
+  /** Null where no channels are opened. */
+  readonly channels: OpenChannels | null;
+  /** Null where nothing is paid on credit. */
+  readonly credit: OpenCredit | null;
   /** Null where there is no treasury to pay from. */
   readonly payouts: Payouts | null;
   close(): void;
@@ -77,18 +102,67 @@ export function openPayments(options: PaymentsOptions): Payments {
   const sign = origin === null ? null : (statement: object) => signStatement(sql, statement, didOf(origin));
   const payouts =
     options.treasuryKey === null ? null : openPayouts({ ...options, treasuryKey: options.treasuryKey, evm, sender });
-  const ends = [sender.tend(), deposits.watch(), () => payouts?.close()];
+  const channels = channelsOf(options, evm, sender);
+  const credit = creditOf(options, evm, sender);
+  const byUse = [channels?.scheme, credit?.scheme].filter((scheme) => scheme !== undefined);
+  const schemes = [exactScheme({ terms, deposits, sign }), ...byUse];
+  const ends = [
+    sender.tend(),
+    deposits.watch(),
+    () => payouts?.close(),
+    () => channels?.close(),
+    () => credit?.close(),
+  ];
   return {
     evm,
     sender,
     deposits,
     payouts,
     signIn,
-    methods: [x402Method({ terms, deposits, signIn, sign }), mppMethod({ terms, deposits, realm, secretKey })],
+    channels,
+    credit,
+    methods: [x402Method(schemes, signIn), mppMethod({ terms, deposits, realm, secretKey })],
     close: () => {
       for (const end of ends) end();
     },
   };
+}
+
+/** A hosted facilitator settles transfers alone: what channels need is sent by keys of our own. */
+function channelsOf(options: PaymentsOptions, evm: Evm, sender: Sender): OpenChannels | null {
+  const { channels, treasuryKey, facilitator, gasKeys, sql, log, waitMs } = options;
+  if (channels === null || treasuryKey === null || facilitator !== null || gasKeys.length === 0) return null;
+  return openChannels({
+    sql,
+    evm,
+    sender,
+    log,
+    waitMs,
+    authorizerKey: treasuryKey,
+    payTo: options.payTo ?? treasuryOf(options),
+    leastDepositNanousd: channels.leastDeposit,
+    claimMinimum: channels.claimMinimum,
+    timeoutSeconds: TIMEOUT_SECONDS,
+  });
+}
+
+/** A maximum is signed for the one key that moves it: the first of those that pay gas. */
+function creditOf(options: PaymentsOptions, evm: Evm, sender: Sender): OpenCredit | null {
+  const { upto, facilitator, gasKeys, sql, log, leastNanousd, waitMs } = options;
+  const [mover] = gasKeys;
+  if (upto === null || facilitator !== null || mover === undefined) return null;
+  return openCredit({
+    sql,
+    evm,
+    sender,
+    log,
+    leastNanousd,
+    waitMs,
+    cap: upto.cap,
+    moverKey: mover,
+    payTo: options.payTo ?? treasuryOf(options),
+    callMs: options.callMs,
+  });
 }
 
 function treasuryOf({ treasuryKey }: PaymentsConfig): Hex {

@@ -18,6 +18,8 @@ export interface Outgoing {
   readonly to: Hex;
   readonly data: Hex;
   readonly gas: bigint;
+  /** Whose address it must come from; any key of ours by default. */
+  readonly from?: Hex;
 }
 
 export interface SenderOptions {
@@ -97,7 +99,8 @@ export class Sender {
    * and nonce here, so that no nonce is given out that no row has. Throws `NotSent` when every key has enough waiting.
    */
   async enqueue(tx: Sql, outgoing: Outgoing): Promise<Sent> {
-    const { purpose, to, data, gas } = outgoing;
+    const { purpose, to, data, gas, from } = outgoing;
+    const signerId = from === undefined ? null : walletId(this.#options.evm.network.id, from);
     // Two who send the same wait for each other here.
     await tx`select pg_advisory_xact_lock(hashtextextended(${purpose}, 0))`;
     const known = await this.find(tx, purpose);
@@ -107,6 +110,7 @@ export class Sender {
         select id from (
           select id, (select count(*) from chain_transaction t where t.signer_id = s.id and t.state = 'pending') as waiting
           from signer s where id in (select jsonb_array_elements_text(${this.#ours}::text::jsonb))
+            and (${signerId}::text is null or id = ${signerId})
         ) keys where waiting < ${PENDING_PER_KEY} order by waiting, random() limit 1
       ) returning id, next_nonce - 1 as nonce`;
     if (given === undefined) throw new NotSent('every key has all the transactions waiting that a node keeps');

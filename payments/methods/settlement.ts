@@ -14,7 +14,7 @@ export interface Settlement {
 
 /** A transfer that a plain wallet signed needs 66 to 70 thousand. */
 const PLAIN_GAS = 120_000n;
-const PLAIN_SIGNATURE_LENGTH = 132;
+export const PLAIN_SIGNATURE_LENGTH = 132;
 
 /** Sends with keys of our own. */
 export function ownSettlement(evm: Evm, sender: Sender): Settlement {
@@ -29,7 +29,7 @@ export function ownSettlement(evm: Evm, sender: Sender): Settlement {
 }
 
 /** What a contract needs to check its own signature; a fifth more, as its state may change. */
-async function gasOf(evm: Evm, call: { to: Hex; data: Hex }): Promise<bigint> {
+export async function gasOf(evm: Evm, call: { to: Hex; data: Hex }): Promise<bigint> {
   const gas = await evm.client.estimateGas(call).catch((error: unknown) => {
     throw new NotSent('the chain does not answer', { cause: error });
   });

@@ -1,18 +1,10 @@
-/** x402, version 2, scheme `exact`: the whole amount is settled before the answer begins (`paymentFlow: "upfront"`). */
-import {
-  decodePaymentSignatureHeader,
-  encodePaymentRequiredHeader,
-  encodePaymentResponseHeader,
-} from '@x402/core/http';
+/** x402, version 2: its headers. What is paid, and how, is a matter of its schemes. */
+import { decodePaymentSignatureHeader, encodePaymentRequiredHeader } from '@x402/core/http';
 import type { PaymentRequirements } from '@x402/core/types';
 import { z } from 'zod';
-import { nanousdOf, unitsFor } from '../units.ts';
-import { type Authorization, authorizationFields, paymentId, signatureField, walletId } from './authorization.ts';
-import { BadPayment, type Funded, type PaymentMethod } from './method.ts';
+import { BadPayment, type Charge, type Payment, type PaymentMethod } from './method.ts';
 import type { SignIn } from './sign-in.ts';
-import { type Rail, requireOurs, type Terms } from './terms.ts';
 
-const SCHEME = 'exact';
 const VERSION = 2;
 /** The header of version 2, and that of version 1, which some clients still write version 2 into. */
 const HEADERS = ['payment-signature', 'x-payment'] as const;
@@ -24,42 +16,49 @@ const identifier = z.string().regex(/^[\w-]{16,128}$/);
 const credential = z.object({
   x402Version: z.literal(VERSION, 'expected x402 version 2'),
   accepted: z.object({
-    scheme: z.literal(SCHEME),
+    scheme: z.string(),
     network: z.string(),
     asset: z.string(),
     payTo: z.string(),
     amount: z.string(),
-    extra: z.looseObject({ name: z.string().optional(), version: z.string().optional() }).optional(),
+    extra: z.looseObject({}).optional(),
   }),
-  payload: z.object({ authorization: z.object(authorizationFields), signature: signatureField }),
+  payload: z.unknown(),
   extensions: z
     .looseObject({ [IDENTIFIER]: z.object({ info: z.object({ id: identifier.optional() }) }).optional() })
     .optional(),
 });
 
-export interface X402Options extends Rail {
-  /** Null where wallets cannot sign in. */
-  readonly signIn: SignIn | null;
-  /** Signs a statement in the host's name; null where it has none. */
-  readonly sign: ((statement: object) => Promise<string>) | null;
+type Credential = z.output<typeof credential>;
+export type Accepted = Credential['accepted'];
+
+/** One way to pay by x402. */
+export interface Scheme {
+  readonly name: string;
+  /** What it asks for; null: it cannot pay this. */
+  requirements(charge: Charge): PaymentRequirements | null;
+  /** Members of the offer's `extensions`. */
+  extensions?(charge: Charge): Readonly<Record<string, unknown>>;
+  /** The payment that a client made of its offer. Throws `BadPayment`, and a ZodError for what is not of its shape. */
+  read(credential: Credential): Omit<Payment, 'name'>;
 }
 
-/** The method over our network and asset. */
-export function x402Method({ terms, deposits, signIn, sign }: X402Options): PaymentMethod {
-  const { network } = terms;
+/** The method over its schemes, in the order in which they are offered. `signIn`: null where wallets cannot sign in. */
+export function x402Method(schemes: readonly Scheme[], signIn: SignIn | null): PaymentMethod {
   return {
     name: 'x402',
     offer(charge) {
       const { url, description } = charge;
       const required = {
         x402Version: VERSION,
-        error: charge.error ?? 'Payment required',
+        error: charge.fault?.code ?? charge.error ?? 'Payment required',
         resource: { url, description, mimeType: 'application/json' },
-        accepts: [requirements(terms, unitsFor(charge.amount))],
+        accepts: schemes.map((scheme) => scheme.requirements(charge)).filter((asked) => asked !== null),
         extensions: {
           [IDENTIFIER]: { info: { required: false } },
           // Whoever sent a key has no need to sign in.
           ...(signIn === null || charge.keyed ? {} : signIn.extension()),
+          ...Object.assign({}, ...schemes.map((scheme) => scheme.extensions?.(charge))),
         },
       };
       return { 'payment-required': encodePaymentRequiredHeader(required) };
@@ -68,83 +67,29 @@ export function x402Method({ terms, deposits, signIn, sign }: X402Options): Paym
       const [first, second] = HEADERS.map(header).filter((text) => text !== undefined);
       if (first === undefined) return null;
       if (second !== undefined) throw new BadPayment('Send one payment header, not several.');
-      const { authorization, name } = readCredential(first, terms);
-      return {
-        id: paymentId(network.id, network.usdc.address, authorization),
-        payer: walletId(network.id, authorization.from),
-        name,
-        amount: nanousdOf(authorization.value),
-        digest: null,
-        fund: (accountId) => deposits.fund('x402', authorization, accountId),
-        receipt: async (funded, url) => {
-          const payer = funded.payer.slice(funded.payer.lastIndexOf(':') + 1);
-          const settled = {
-            success: true,
-            transaction: funded.reference,
-            network: network.id,
-            payer,
-            amount: String(authorization.value),
-            ...(sign === null ? {} : { extensions: await signedReceipt(sign, funded, payer, url) }),
-          };
-          return { 'payment-response': encodePaymentResponseHeader(settled) };
-        },
-      };
+      try {
+        const sent = credential.parse(decode(first));
+        const scheme = schemes.find(({ name }) => name === sent.accepted.scheme);
+        if (scheme === undefined)
+          throw new BadPayment(
+            `This payment's scheme is ${sent.accepted.scheme}: it is none of those that are offered.`,
+          );
+        return { ...scheme.read(sent), name: sent.extensions?.[IDENTIFIER]?.info.id ?? null };
+      } catch (error) {
+        if (!(error instanceof z.ZodError)) throw error;
+        const [issue] = error.issues;
+        throw new BadPayment(`The payment is wrong at ${issue?.path.join('.')}: ${issue?.message}.`);
+      }
     },
   };
 }
 
-/** The extension `offer-receipt`: that this was paid, and what for, signed; the members in the order of their names, as it has them. */
-async function signedReceipt(
-  sign: (statement: object) => Promise<string>,
-  { network, reference }: Funded,
-  payer: string,
-  resourceUrl: string,
-) {
-  const issuedAt = Date.now() / 1_000;
-  const statement = {
-    issuedAt: issuedAt - (issuedAt % 1),
-    network,
-    payer,
-    resourceUrl,
-    transaction: reference,
-    version: 1,
-  };
-  return { 'offer-receipt': { info: { receipt: { format: 'jws', signature: await sign(statement) } } } };
-}
-
-/** What `exact` asks for, so many units of the asset. */
-export function requirements({ network, payTo, timeoutSeconds }: Terms, units: bigint): PaymentRequirements {
-  const { address, name, version } = network.usdc;
-  return {
-    scheme: SCHEME,
-    network: network.id,
-    amount: String(units),
-    asset: address,
-    payTo,
-    maxTimeoutSeconds: timeoutSeconds,
-    extra: { name, version, paymentFlow: 'upfront' },
-  };
-}
-
-function readCredential(text: string, terms: Terms): { authorization: Authorization; name: string | null } {
-  const parsed = credential.safeParse(decode(text));
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new BadPayment(`The payment is wrong at ${issue?.path.join('.')}: ${issue?.message}.`);
-  }
-  const { accepted, payload, extensions } = parsed.data;
-  const { extra, ...ours } = requirements(terms, payload.authorization.value);
+/** What a client says that it accepted must be what was offered. */
+export function requireAccepted(accepted: Accepted, ours: PaymentRequirements): void {
   for (const name of ['network', 'asset', 'payTo', 'amount'] as const) {
     if (accepted[name].toLowerCase() === ours[name].toLowerCase()) continue;
     throw new BadPayment(`This payment's ${name} is ${accepted[name]}: expected ${ours[name]}.`);
   }
-  for (const name of ['name', 'version'] as const) {
-    if (accepted.extra?.[name] === extra[name]) continue;
-    throw new BadPayment(`This payment's extra.${name} is ${accepted.extra?.[name]}: expected ${extra[name]}.`);
-  }
-  const authorization = { ...payload.authorization, signature: payload.signature };
-  requireOurs(terms, authorization);
-  return { authorization, name: extensions?.[IDENTIFIER]?.info.id ?? null };
 }
 
 function decode(text: string): unknown {

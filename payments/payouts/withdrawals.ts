@@ -75,7 +75,7 @@ async function bookOnce(
 }
 
 /** Asks every gateway for what it has leased of the account and does not use, and waits until all have answered, or a good second. */
-async function callBack(sql: Sql, accountId: string): Promise<void> {
+export async function callBack(sql: Sql, accountId: string): Promise<void> {
   await repeat(() => recall(sql, { leaseId: NO_LEASE, accountId, budgets: [] }, EVERYTHING), STATEMENT_LIMIT_MS);
   for (let pauseMs = RECALL_POLL_MS; pauseMs <= RECALL_PAUSE_MAX_MS; pauseMs *= 2) {
     // Not only what this call asked: another withdrawal may have asked just now.

@@ -1,0 +1,93 @@
+/** x402's scheme `exact`: the whole amount is settled before the answer begins (`paymentFlow: "upfront"`). */
+import { encodePaymentResponseHeader } from '@x402/core/http';
+import type { PaymentRequirements } from '@x402/core/types';
+import { z } from 'zod';
+import { nanousdOf, unitsFor } from '../units.ts';
+import { authorizationFields, paymentId, signatureField, walletId } from './authorization.ts';
+import { BadPayment, type Funded } from './method.ts';
+import { type Rail, requireOurs, type Terms } from './terms.ts';
+import { requireAccepted, type Scheme } from './x402.ts';
+
+const NAME = 'exact';
+
+const payload = z.object({ authorization: z.object(authorizationFields), signature: signatureField });
+
+export interface ExactOptions extends Rail {
+  /** Signs a statement in the host's name; null where it has none. */
+  readonly sign: ((statement: object) => Promise<string>) | null;
+}
+
+export function exactScheme({ terms, deposits, sign }: ExactOptions): Scheme {
+  const { network } = terms;
+  return {
+    name: NAME,
+    requirements: (charge) => requirements(terms, unitsFor(charge.amount)),
+    read({ accepted, payload: sent }) {
+      const { authorization: unsigned, signature } = payload.parse(sent);
+      const authorization = { ...unsigned, signature };
+      requireAccepted(accepted, requirements(terms, authorization.value));
+      requireDomain(terms, accepted.extra);
+      requireOurs(terms, authorization);
+      return {
+        id: paymentId(network.id, network.usdc.address, authorization),
+        payer: walletId(network.id, authorization.from),
+        amount: nanousdOf(authorization.value),
+        digest: null,
+        refund: null,
+        fund: (accountId) => deposits.fund('x402', authorization, accountId),
+        receipt: async (funded, url) => {
+          const payer = funded.payer.slice(funded.payer.lastIndexOf(':') + 1);
+          const settled = {
+            success: true,
+            transaction: funded.reference,
+            network: network.id,
+            payer,
+            amount: String(authorization.value),
+            ...(sign === null ? {} : { extensions: await signedReceipt(sign, funded, payer, url) }),
+          };
+          return { 'payment-response': encodePaymentResponseHeader(settled) };
+        },
+      };
+    },
+  };
+}
+
+/** The extension `offer-receipt`: that this was paid, and what for, signed; the members in the order of their names, as it has them. */
+async function signedReceipt(
+  sign: (statement: object) => Promise<string>,
+  { network, reference }: Funded,
+  payer: string,
+  resourceUrl: string,
+) {
+  const issuedAt = Date.now() / 1_000;
+  const statement = {
+    issuedAt: issuedAt - (issuedAt % 1),
+    network,
+    payer,
+    resourceUrl,
+    transaction: reference,
+    version: 1,
+  };
+  return { 'offer-receipt': { info: { receipt: { format: 'jws', signature: await sign(statement) } } } };
+}
+
+/** What `exact` asks for, so many units of the asset. */
+export function requirements({ network, payTo, timeoutSeconds }: Terms, units: bigint): PaymentRequirements {
+  const { address, name, version } = network.usdc;
+  return {
+    scheme: NAME,
+    network: network.id,
+    amount: String(units),
+    asset: address,
+    payTo,
+    maxTimeoutSeconds: timeoutSeconds,
+    extra: { name, version, paymentFlow: 'upfront' },
+  };
+}
+
+function requireDomain({ network }: Terms, extra: Readonly<Record<string, unknown>> = {}): void {
+  for (const name of ['name', 'version'] as const) {
+    if (extra[name] === network.usdc[name]) continue;
+    throw new BadPayment(`This payment's extra.${name} is ${String(extra[name])}: expected ${network.usdc[name]}.`);
+  }
+}
