@@ -20,7 +20,7 @@ export interface Asked {
   readonly body: Uint8Array;
   /** The payment beside it: another one makes another request. */
   readonly paymentId?: string | undefined;
-  /** A name for the request that came by another way than its header. */
+  /** A name for the request that came with its payment (x402's `payment-identifier`), where there is no header. */
   readonly name?: string | undefined;
 }
 
@@ -55,7 +55,7 @@ export class Replays implements Keeper {
 
   /**
    * Where to write the answer to a request, or null when the answer of an earlier one is on its way to this caller too.
-   * Throws `idempotency_mismatch`, `request_in_progress` and `invalid_request`.
+   * Throws `idempotency_mismatch`, `payment_identifier_used`, `request_in_progress` and `invalid_request`.
    */
   join(exchange: Exchange, asked: Asked): Responder | null {
     if (this.#limits.replayBytes === 0) return exchange;
@@ -112,7 +112,7 @@ export class Replays implements Keeper {
     const fingerprint = fingerprintOf(asked);
     const first = this.#keyed.get(place);
     if (first === undefined) return this.#begin(exchange, { place, keyed: true, fingerprint, retries: 0 });
-    if (first.entry.fingerprint !== fingerprint) throw mismatch();
+    if (first.entry.fingerprint !== fingerprint) throw mismatch(exchange.header('idempotency-key') !== undefined);
     // A stream that has begun can be joined; what has no head yet may be long in coming, unless nobody waits for it any more.
     const joinable = first.replayable && (first.state === 'ended' || first.headSent || first.unattended);
     if (!joinable) throw inProgress();
@@ -203,7 +203,14 @@ function badKey(): ApiError {
   });
 }
 
-function mismatch(): ApiError {
+/** Each by the status that its own specification gives it. */
+function mismatch(byHeader: boolean): ApiError {
+  if (!byHeader) {
+    return apiError(
+      'payment_identifier_used',
+      'This payment-identifier was used for another request: choose a new one.',
+    );
+  }
   return apiError('idempotency_mismatch', 'This Idempotency-Key was used for another request: choose a new one.', {
     param: 'idempotency-key',
   });

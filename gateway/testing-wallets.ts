@@ -12,7 +12,9 @@ export interface WalletGateway extends AsyncDisposable {
   /** A new wallet with so much, and no ether: payers need none. */
   payer(units?: bigint): Promise<LocalWallet>;
   /** What the owner of a key sees of its account. */
-  account(key: string | null): Promise<{ balance: bigint; charged: bigint; calls: readonly { outcome: string }[] }>;
+  account(
+    key: string | null,
+  ): Promise<{ balance: bigint; charged: bigint; calls: readonly { outcome: string; usage: object }[] }>;
   /** How many payments are in which state. */
   payments(): Promise<Record<string, bigint>>;
   /** What the treasury has, in nano-USD. */
@@ -67,7 +69,9 @@ async function accountOf(url: WalletGateway['url'], key: string) {
     return (await answer.json()) as Answer;
   };
   const { balance_nanousd } = await ask<{ balance_nanousd: string }>('/v1/account');
-  const { data } = await ask<{ data: { charged_nanousd: string; outcome: string }[] }>('/v1/calls?limit=100');
+  const { data } = await ask<{ data: { charged_nanousd: string; outcome: string; usage: object }[] }>(
+    '/v1/calls?limit=100',
+  );
   const charged = data.reduce((sum, call) => sum + BigInt(call.charged_nanousd), 0n);
   return { balance: BigInt(balance_nanousd), charged, calls: data };
 }
