@@ -43,6 +43,7 @@ export const paymentsEnvironment = {
   FAREGATE_FACILITATOR_URL: webUrl.optional(),
   FAREGATE_FACILITATOR_KEY: z.string().min(1).optional(),
   FAREGATE_LEAST_PAYMENT_NANOUSD: z.coerce.bigint().min(1n).optional(),
+  FAREGATE_DEPOSIT_CONFIRMATIONS: z.coerce.bigint().min(1n).max(1_000n).optional(),
   FAREGATE_CONFIRMATIONS: z.coerce.bigint().min(0n).max(1_000n).optional(),
   FAREGATE_HOLD_BACK_HOURS: z.coerce.number().int().min(0).max(8_760).optional(),
   FAREGATE_PAYOUT_EVERY_HOURS: z.coerce.number().int().min(1).max(8_760).optional(),
@@ -80,6 +81,7 @@ export function paymentsConfig(values: Values): PaymentsConfig | null {
     gasKeys: values.FAREGATE_GAS_KEYS ?? (treasuryKey === undefined ? [] : [treasuryKey]),
     facilitator: url === undefined ? null : { url, key: values.FAREGATE_FACILITATOR_KEY ?? null },
     leastNanousd: values.FAREGATE_LEAST_PAYMENT_NANOUSD ?? LEAST_NANOUSD,
+    depositConfirmations: values.FAREGATE_DEPOSIT_CONFIRMATIONS ?? NETWORKS[network].depositConfirmations,
     confirmations: values.FAREGATE_CONFIRMATIONS ?? CONFIRMATIONS,
     payouts: {
       holdBackSeconds: (values.FAREGATE_HOLD_BACK_HOURS ?? HOLD_BACK_HOURS) * SECONDS_PER_HOUR,

@@ -37,6 +37,7 @@ export async function startDemoChain(): Promise<DemoChain> {
     gasKeys: [gas.privateKey],
     facilitator: null,
     leastNanousd: LEAST_NANOUSD,
+    depositConfirmations: 1n,
     confirmations: 0n,
     payouts: { holdBackSeconds: 0, everySeconds: null, minimum: 0n, withdrawalMinimum: LEAST_NANOUSD },
   };

@@ -39,6 +39,7 @@ export async function startWalletGateway(
     gasKeys,
     facilitator: null,
     leastNanousd: 1_000_000n,
+    depositConfirmations: 1n,
     confirmations: 0n,
     payouts: { holdBackSeconds: 0, everySeconds: null, minimum: 0n, withdrawalMinimum: 10_000_000n },
     ...payments,

@@ -7,12 +7,16 @@ export interface Network {
   readonly chain: Chain;
   /** `name` and `version` are those of its EIP-712 domain: they differ between networks. */
   readonly usdc: { readonly address: Address; readonly name: string; readonly version: string };
+  /** Where the host does not say: so many blocks, its own included, hold a payment that counts. */
+  readonly depositConfirmations: bigint;
 }
 
 /** At the same address on every network. */
 export const MULTICALL3: Address = '0xcA11bde05977b3631167028862bE2a173976CA11';
 
 const ETHER = { name: 'Ether', symbol: 'ETH', decimals: 18 };
+/** One sequencer orders these networks: what is in a block is taken back only when that one fails. */
+const SEQUENCED = 1n;
 const contracts = { multicall3: { address: MULTICALL3 } };
 
 /** By the name that a host's configuration gives them. */
@@ -28,6 +32,7 @@ export const NETWORKS = {
       rpcUrls: { default: { http: ['https://mainnet.base.org'] } },
     },
     usdc: { address: '0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913', name: 'USD Coin', version: '2' },
+    depositConfirmations: SEQUENCED,
   },
   'base-sepolia': {
     id: 'eip155:84532',
@@ -41,5 +46,6 @@ export const NETWORKS = {
       rpcUrls: { default: { http: ['https://sepolia.base.org'] } },
     },
     usdc: { address: '0x036CbD53842c5426634e7929541eC2318f3dCF7e', name: 'USDC', version: '2' },
+    depositConfirmations: SEQUENCED,
   },
 } as const satisfies Record<string, Network>;

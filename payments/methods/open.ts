@@ -27,7 +27,9 @@ export interface PaymentsConfig {
   /** Who sends the payers' transfers in our place. */
   readonly facilitator: { readonly url: string; readonly key: string | null } | null;
   readonly leastNanousd: Nanousd;
-  /** What lies so many blocks deep in the chain is final. */
+  /** So many blocks hold a payment, its own included, before it is credited. */
+  readonly depositConfirmations: bigint;
+  /** What we pay out is final when so many blocks lie above its own. */
   readonly confirmations: bigint;
   readonly payouts: PayoutTerms;
 }
@@ -63,7 +65,7 @@ export function openPayments(options: PaymentsOptions): Payments {
   const { network, leastNanousd, facilitator, waitMs, sql, log } = options;
   const payTo = options.payTo ?? treasuryOf(options);
   const terms = { network, payTo, leastNanousd, timeoutSeconds: TIMEOUT_SECONDS };
-  const evm = new Evm(network, options.rpcUrls);
+  const evm = new Evm(network, options.rpcUrls, options.depositConfirmations);
   const sender = new Sender({ sql, evm, keys: options.gasKeys, log });
   const settlement =
     facilitator === null

@@ -50,6 +50,7 @@ export async function startPaymentSite(): Promise<PaymentSite> {
         gasKeys: [treasury.privateKey],
         facilitator: null,
         leastNanousd: 1n,
+        depositConfirmations: 1n,
         confirmations: 0n,
         payouts: { holdBackSeconds: 0, everySeconds: null, minimum: 0n, withdrawalMinimum: 0n },
         sql,
