@@ -48,7 +48,6 @@ async function run(wallets: number, callsEach: number): Promise<boolean> {
       FAREGATE_GAS_KEYS: gas.map(({ privateKey }) => privateKey).join(','),
     }),
   );
-  const settledMs = noteSettlements(running);
   const simulator = await startSimulator({ model: MODEL });
   await serve(running, simulator.url);
   const site = { url: running.url, chain, units: UNITS, model: MODEL };
@@ -57,6 +56,7 @@ async function run(wallets: number, callsEach: number): Promise<boolean> {
   const sums = await callFromWallets({ ...site, wallets, callsEach });
   const seconds = (performance.now() - startMs) / 1_000;
   const balanced = (await violations(running.gateway.platform.database.sql)).length === 0;
+  const settledMs = await settlements(running);
   const { paid, balances, charged, calls, payments } = sums;
   const there = (await chain.usdcOf(treasury.address)) * 1_000n;
   const kept =
@@ -80,18 +80,11 @@ function delays({ firstByteMs }: WalletSums, settledMs: ReadonlyMap<string, numb
   return `p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`;
 }
 
-/** When each payment was settled, by its transaction: the gateway is in this process. */
-function noteSettlements({ gateway }: RunningGateway): ReadonlyMap<string, number> {
-  const settledMs = new Map<string, number>();
-  const { payments } = gateway;
-  if (payments === null) throw new Error('wallets cannot pay');
-  const fund = payments.deposits.fund.bind(payments.deposits);
-  payments.deposits.fund = async (...request) => {
-    const funded = await fund(...request);
-    if (!('code' in funded)) settledMs.set(funded.reference, performance.now());
-    return funded;
-  };
-  return settledMs;
+/** When each payment was settled, by its transaction: as Postgres says, whose clock is this machine's. A little early: its commit was later. */
+async function settlements({ gateway }: RunningGateway): Promise<ReadonlyMap<string, number>> {
+  const rows = await gateway.platform.database.sql<{ transaction: string; atMs: number }[]>`
+    select transaction, (extract(epoch from changed_at) * 1000)::float8 as "atMs" from payment where state = 'settled'`;
+  return new Map(rows.map(({ transaction, atMs }) => [transaction, atMs]));
 }
 
 async function serve({ url, adminKey }: RunningGateway, engine: string): Promise<void> {

@@ -53,8 +53,8 @@ export const paymentsEnvironment = {
 
 type Values = z.output<z.ZodObject<typeof paymentsEnvironment>>;
 
-/** Reports what is missing where something is there. */
-export function requireWhole(values: Values, context: z.RefinementCtx): void {
+/** Reports what is missing where something is there. `keyless`: what is paid is entrusted to gateways that have keys. */
+export function requireWhole(values: Values, keyless: boolean, context: z.RefinementCtx): void {
   const names = Object.keys(paymentsEnvironment) as (keyof Values)[];
   if (names.every((name) => values[name] === undefined)) return;
   const need = (...either: readonly [keyof Values, ...(keyof Values)[]]) => {
@@ -63,6 +63,10 @@ export function requireWhole(values: Values, context: z.RefinementCtx): void {
   };
   need('FAREGATE_NETWORK');
   need('FAREGATE_RPC_URL');
+  if (keyless) {
+    need('FAREGATE_PAY_TO');
+    return;
+  }
   need('FAREGATE_TREASURY_KEY', 'FAREGATE_PAY_TO');
   need('FAREGATE_GAS_KEYS', 'FAREGATE_TREASURY_KEY', 'FAREGATE_FACILITATOR_URL');
 }

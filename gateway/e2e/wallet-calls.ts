@@ -19,7 +19,7 @@ export interface WalletSums {
   readonly paid: bigint;
   readonly balances: bigint;
   readonly charged: bigint;
-  /** By the hash of a payment's transaction: when the first byte of its stream came. */
+  /** By the hash of a payment's transaction: when the first byte of its stream came, in milliseconds since 1970. */
   readonly firstByteMs: ReadonlyMap<string, number>;
 }
 
@@ -61,7 +61,7 @@ async function callFrom(
     const reader = answer.body?.getReader();
     let text = '';
     for (let part = await reader?.read(); part !== undefined && !part.done; part = await reader?.read()) {
-      if (text === '') firstByteMs.set(transactionOf(answer.headers), performance.now());
+      if (text === '') firstByteMs.set(transactionOf(answer.headers), performance.timeOrigin + performance.now());
       text += new TextDecoder().decode(part.value);
     }
     if (answer.status !== 200 || !text.includes('[DONE]'))

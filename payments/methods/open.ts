@@ -4,16 +4,14 @@ import type { Sql } from '../../db/connect.ts';
 import type { Network } from '../chain/networks.ts';
 import type { Nanousd } from '../money.ts';
 import { openPayouts, type Payouts, type PayoutTerms } from '../payouts/open.ts';
-import { didOf, signStatement } from '../receipt.ts';
 import type { Hex } from './authorization.ts';
-import { Deposits, type DepositsLog } from './deposits.ts';
+import type { DepositsLog } from './deposit-steps.ts';
+import { Deposits } from './deposits.ts';
 import { Evm } from './evm.ts';
-import type { PaymentMethod } from './method.ts';
-import { mppMethod } from './mpp.ts';
 import { Sender, type SenderLog } from './sender.ts';
 import { hostedSettlement, ownSettlement } from './settlement.ts';
-import { SignIn } from './sign-in.ts';
-import { requirements, x402Method } from './x402.ts';
+import { termsOf, type WaysToPay, waysToPay } from './ways.ts';
+import { requirements } from './x402.ts';
 
 export interface PaymentsConfig {
   readonly network: Network;
@@ -45,50 +43,45 @@ export interface PaymentsOptions extends PaymentsConfig {
   readonly atOncePerPayer: number;
 }
 
-export interface Payments {
+/** The ways to pay, as whoever serves callers needs them. */
+export interface Payments extends WaysToPay {
+  /** Null where there is no treasury to pay from. */
+  readonly payouts: Payouts | null;
+  close(): Promise<void>;
+}
+
+/** And what they stand on, where the keys are. */
+export interface OwnPayments extends Payments {
   readonly evm: Evm;
   readonly sender: Sender;
   readonly deposits: Deposits;
-  /** In the order in which they are offered. */
-  readonly methods: readonly PaymentMethod[];
-  readonly signIn: SignIn | null;
-  /** Null where there is no treasury to pay from. */
-  readonly payouts: Payouts | null;
-  close(): void;
 }
 
-/** How long a payer has to answer a 402. */
-const TIMEOUT_SECONDS = 300;
-
 /** Opens what was configured. The chain need not be there yet. */
-export function openPayments(options: PaymentsOptions): Payments {
-  const { network, leastNanousd, facilitator, waitMs, sql, log } = options;
+export function openPayments(options: PaymentsOptions): OwnPayments {
+  const { network, facilitator, waitMs, sql, log, atOnce, atOncePerPayer } = options;
   const payTo = options.payTo ?? treasuryOf(options);
-  const terms = { network, payTo, leastNanousd, timeoutSeconds: TIMEOUT_SECONDS };
+  const terms = termsOf(options, payTo);
   const evm = new Evm(network, options.rpcUrls, options.depositConfirmations);
   const sender = new Sender({ sql, evm, keys: options.gasKeys, log });
   const settlement =
     facilitator === null
       ? ownSettlement(evm, sender)
       : hostedSettlement({ ...facilitator, timeoutMs: waitMs }, ({ value }) => requirements(terms, value));
-  const { atOnce, atOncePerPayer } = options;
-  const deposits = new Deposits({ sql, evm, settlement, log, waitMs, atOnce, atOncePerPayer });
-  const { origin, secretKey } = options;
-  const signIn = origin === null ? null : new SignIn({ sql, evm, origin, secretKey });
-  const realm = origin === null ? 'faregate' : new URL(origin).host;
-  const sign = origin === null ? null : (statement: object) => signStatement(sql, statement, didOf(origin));
+  const deposits = new Deposits({ sql, evm, settlement, payTo, log, waitMs, atOnce, atOncePerPayer });
   const payouts =
     options.treasuryKey === null ? null : openPayouts({ ...options, treasuryKey: options.treasuryKey, evm, sender });
-  const ends = [sender.tend(), deposits.watch(), () => payouts?.close()];
+  const [tended, watched] = [sender.tend(), deposits.watch()];
   return {
     evm,
     sender,
     deposits,
     payouts,
-    signIn,
-    methods: [x402Method({ terms, deposits, signIn, sign }), mppMethod({ terms, deposits, realm, secretKey })],
-    close: () => {
-      for (const end of ends) end();
+    ...waysToPay(options, terms, evm, deposits),
+    close: async () => {
+      tended();
+      payouts?.close();
+      await watched();
     },
   };
 }

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import type { LocalWallet } from '../chain/local.ts';
-import type { Payments } from './open.ts';
+import type { OwnPayments } from './open.ts';
 import { type PaymentSite, startPaymentSite } from './testing.ts';
 
 const UNITS = 2_000_000n;
@@ -27,7 +27,7 @@ async function takeBack(site: PaymentSite): Promise<void> {
 }
 
 /** Tends until what was lost with its block is with a node again. */
-async function sentAgain(site: PaymentSite, { sender }: Payments): Promise<void> {
+async function sentAgain(site: PaymentSite, { sender }: OwnPayments): Promise<void> {
   const pending = async () => {
     await sender.tendOnce();
     return (await site.chain.client.getTxpoolStatus()).pending;
