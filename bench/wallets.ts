@@ -14,8 +14,8 @@ import { startSimulator } from '../workers/simulator/server.ts';
 const HELP = `npm run bench:wallets -- [--wallets N] [--calls N]
 
 N wallets (100) make N calls each (20), streaming, on a local chain that mines at once; half of the wallets by @x402/fetch, half by mppx; every
-second one goes on with the key of its first payment, the others pay for each call. Exits 1 unless deposits = balances + charges to the
-atomic unit and the books balance. Prints how long after its settlement the first byte of a stream came.
+second one goes on with the key of its first payment, the others pay for each call and take home what is left. Exits 1 unless deposits =
+balances + charges + withdrawals to the atomic unit and the books balance. Prints how long after its settlement the first byte of a stream came.
 `;
 
 const MODEL = 'tiny';
@@ -57,13 +57,14 @@ async function run(wallets: number, callsEach: number): Promise<boolean> {
   const seconds = (performance.now() - startMs) / 1_000;
   const balanced = (await violations(running.gateway.platform.database.sql)).length === 0;
   const settledMs = await settlements(running);
-  const { paid, balances, charged, calls, payments } = sums;
+  const { paid, balances, charged, withdrawn, calls, payments } = sums;
   const there = (await chain.usdcOf(treasury.address)) * 1_000n;
   const kept =
-    paid === balances + charged && paid + alone.paid === there && alone.paid === alone.balances + alone.charged;
+    [sums, alone].every((one) => one.paid === one.balances + one.charged + one.withdrawn) &&
+    paid + alone.paid === there + withdrawn + alone.withdrawn;
   process.stdout.write(
     `${wallets} wallets, ${calls} calls, ${payments} payments in ${seconds.toFixed(1)} s\n` +
-      `deposits ${paid} = balances ${balances} + charges ${charged} nano-USD: ${kept}; books balance: ${balanced}\n` +
+      `deposits ${paid} = balances ${balances} + charges ${charged} + withdrawals ${withdrawn} nano-USD: ${kept}; books balance: ${balanced}\n` +
       `first byte after settlement: one wallet alone ${delays(alone, settledMs)} (budget ${FIRST_BYTE_MS} ms), all at once ${delays(sums, settledMs)}\n`,
   );
   await running.stop(AbortSignal.abort());

@@ -1,6 +1,9 @@
-/** Very many calls by very many wallets, of which every second one uses the key that its first payment brought. */
+/**
+ * Very many calls by very many wallets. Every second one uses the key that its first payment brought; the others pay for each call, and take
+ * home at the end what is left.
+ */
 import type { LocalChain, LocalWallet } from '../../payments/chain/local.ts';
-import { chatInit, mppFetch, x402Fetch } from '../testing-wallet-clients.ts';
+import { chatInit, mppFetch, patiently, x402Fetch } from '../testing-wallet-clients.ts';
 
 export interface WalletRun {
   readonly url: string;
@@ -15,8 +18,9 @@ export interface WalletRun {
 export interface WalletSums {
   readonly calls: number;
   readonly payments: number;
-  /** In nano-USD: what left the wallets, what their accounts have, what their calls were charged. */
+  /** In nano-USD: what left the wallets, what came home to them, what their accounts have, what their calls were charged. */
   readonly paid: bigint;
+  readonly withdrawn: bigint;
   readonly balances: bigint;
   readonly charged: bigint;
   /** By the hash of a payment's transaction: when the first byte of its stream came, in milliseconds since 1970. */
@@ -25,23 +29,44 @@ export interface WalletSums {
 
 const NANOUSD_PER_UNIT = 1_000n;
 
-/** Makes the calls, and asks each account at the end. Throws when one fails. */
+/** Makes the calls, takes money home, and asks each account at the end. Throws when one fails. */
 export async function callFromWallets(run: WalletRun): Promise<WalletSums> {
   const { chain, wallets, units } = run;
   const firstByteMs = new Map<string, number>();
   const owners = await Promise.all(Array.from({ length: wallets }, () => chain.wallet({ usdc: units, wei: 0n })));
   const keys = await Promise.all(owners.map((owner, at) => callFrom(run, owner, at, firstByteMs)));
+  const left = sum(await Promise.all(owners.map(({ address }) => chain.usdcOf(address))));
+  const withdrawals = await Promise.all(keys.map((key, at) => (at % 2 === 0 ? withdraw(run.url, key) : 0n)));
+  const home = sum(await Promise.all(owners.map(({ address }) => chain.usdcOf(address)))) - left;
+  const withdrawn = sum(withdrawals);
+  if (home * NANOUSD_PER_UNIT !== withdrawn)
+    throw new Error(`${withdrawn} nano-USD were to come home, and ${home} units did`);
   const accounts = await Promise.all(keys.map((key) => accountOf(run.url, key)));
-  const left = await Promise.all(owners.map(({ address }) => chain.usdcOf(address)));
-  const sum = (amounts: readonly bigint[]) => amounts.reduce((all, amount) => all + amount, 0n);
   return {
     calls: accounts.reduce((all, { calls }) => all + calls, 0),
     payments: firstByteMs.size,
-    paid: (units * BigInt(wallets) - sum(left)) * NANOUSD_PER_UNIT,
+    paid: (units * BigInt(wallets) - left) * NANOUSD_PER_UNIT,
+    withdrawn,
     balances: sum(accounts.map(({ balance }) => balance)),
     charged: sum(accounts.map(({ charged }) => charged)),
     firstByteMs,
   };
+}
+
+function sum(amounts: readonly bigint[]): bigint {
+  return amounts.reduce((all, amount) => all + amount, 0n);
+}
+
+/** Takes home all that is free, and waits until the chain has carried it out; answers how much, in nano-USD. */
+async function withdraw(url: string, key: string): Promise<bigint> {
+  const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+  for (;;) {
+    const body = JSON.stringify({ reference: 'home' });
+    const answer = await fetch(new URL('/v1/withdrawals', url), { method: 'POST', headers, body });
+    const payout = (await answer.json()) as { state: string; nanousd: string };
+    if (!answer.ok) throw new Error(JSON.stringify(payout));
+    if (payout.state === 'paid') return BigInt(payout.nanousd);
+  }
 }
 
 /** One wallet's calls, one after the other; answers its key. */
@@ -51,7 +76,7 @@ async function callFrom(
   at: number,
   firstByteMs: Map<string, number>,
 ): Promise<string> {
-  const pay = at % 4 < 2 ? x402Fetch(owner.account) : mppFetch(owner.account);
+  const pay = at % 4 < 2 ? x402Fetch(owner.account, patiently) : mppFetch(owner.account, patiently);
   let key = '';
   for (let call = 0; call < run.callsEach; call++) {
     const headers = at % 2 === 1 && key !== '' ? { authorization: `Bearer ${key}` } : undefined;
