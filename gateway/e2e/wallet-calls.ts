@@ -27,6 +27,7 @@ export interface WalletSums {
   readonly firstByteMs: ReadonlyMap<string, number>;
 }
 
+const ASKED_MOST = 12;
 const NANOUSD_PER_UNIT = 1_000n;
 
 /** Makes the calls, takes money home, and asks each account at the end. Throws when one fails. */
@@ -60,13 +61,15 @@ function sum(amounts: readonly bigint[]): bigint {
 /** Takes home all that is free, and waits until the chain has carried it out; answers how much, in nano-USD. */
 async function withdraw(url: string, key: string): Promise<bigint> {
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
-  for (;;) {
+  // Each waits some seconds for the chain.
+  for (let asked = 0; asked < ASKED_MOST; asked++) {
     const body = JSON.stringify({ reference: 'home' });
     const answer = await fetch(new URL('/v1/withdrawals', url), { method: 'POST', headers, body });
     const payout = (await answer.json()) as { state: string; nanousd: string };
     if (!answer.ok) throw new Error(JSON.stringify(payout));
     if (payout.state === 'paid') return BigInt(payout.nanousd);
   }
+  throw new Error('a withdrawal is not carried out');
 }
 
 /** One wallet's calls, one after the other; answers its key. */
