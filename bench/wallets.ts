@@ -73,13 +73,14 @@ async function measure({ sql, chain, treasury, gateway }: Site, wallets: number,
   const kept =
     runs.every((one) => one.paid === one.balances + one.charged + one.withdrawn) &&
     inTreasury === runs.reduce((sum, one) => sum + one.paid - one.withdrawn, 0n);
-  const settledMs = await settlements(sql);
-  const firstByteMs = { alone: delays(alone, settledMs), all: delays(all, settledMs) };
-  const say = ({ p50, p99 }: Delays) => `p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`;
+  const firstByteMs = { alone: await delays(sql, alone), all: await delays(sql, all) };
+  const ms = ({ p50, p99 }: Quantiles) => `p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`;
+  const say = ({ content, read }: Delays) => `in the gateway ${ms(content)}; read by the wallet ${ms(read)}`;
   process.stdout.write(
     `${machine()}\n${wallets} wallets, ${all.calls} calls, ${all.payments} payments in ${seconds.toFixed(1)} s\n` +
       `deposits ${all.paid} = balances ${all.balances} + charges ${all.charged} + withdrawals ${all.withdrawn} nano-USD: ${kept}; books balance: ${balanced}\n` +
-      `first byte after settlement: one wallet alone ${say(firstByteMs.alone)} (budget ${FIRST_BYTE_MS} ms), all at once ${say(firstByteMs.all)}\n`,
+      `first content after settlement (budget ${FIRST_BYTE_MS} ms)\n` +
+      `  one wallet alone: ${say(firstByteMs.alone)}\n  all at once:      ${say(firstByteMs.all)}\n`,
   );
   const { calls, payments, paid, balances, charged, withdrawn } = all;
   const sums = { paid, balances, charged, withdrawn };
@@ -89,24 +90,41 @@ async function measure({ sql, chain, treasury, gateway }: Site, wallets: number,
   return kept && balanced && calls === wallets * callsEach;
 }
 
+/** From the settlement of a payment, in milliseconds: to the first content in the gateway, and to the first byte that the wallet reads. */
 interface Delays {
+  readonly content: Quantiles;
+  readonly read: Quantiles;
+}
+
+interface Quantiles {
   readonly p50: number;
   readonly p99: number;
 }
 
-function delays({ firstByteMs }: WalletSums, settledMs: ReadonlyMap<string, number>): Delays {
-  const sorted = [...firstByteMs]
-    .map(([hash, atMs]) => atMs - (settledMs.get(hash) ?? Number.NaN))
-    .toSorted((a, b) => a - b);
-  const at = (share: number) => sorted[Math.floor(sorted.length * share)] ?? Number.NaN;
-  return { p50: at(0.5), p99: at(0.99) };
+async function delays(sql: Sql, { paidCalls }: WalletSums): Promise<Delays> {
+  // Times of Postgres, whose clock is this machine's; of a settlement that of its statement, a little before its commit.
+  const rows = await sql<{ transaction: string; settledMs: number }[]>`
+    select transaction, (extract(epoch from changed_at) * 1000)::float8 as "settledMs" from payment where state = 'settled'`;
+  const settled = new Map(rows.map(({ transaction, settledMs }) => [transaction, settledMs]));
+  const calls = await sql<{ id: string; ttftMs: number }[]>`select id, ttft_ms as "ttftMs" from call`;
+  const ttft = new Map(calls.map(({ id, ttftMs }) => [id, ttftMs]));
+  const since = [...paidCalls].map(([transaction, { id, firstByteMs }]) => {
+    const settledMs = settled.get(transaction) ?? Number.NaN;
+    const contentMs = arrivedMs(id) + (ttft.get(id) ?? Number.NaN);
+    return { content: contentMs - settledMs, read: firstByteMs - settledMs };
+  });
+  return { content: quantiles(since.map(({ content }) => content)), read: quantiles(since.map(({ read }) => read)) };
 }
 
-/** When each payment was settled, by its transaction: as Postgres says, whose clock is this machine's. A little early: its commit was later. */
-async function settlements(sql: Sql): Promise<ReadonlyMap<string, number>> {
-  const rows = await sql<{ transaction: string; atMs: number }[]>`
-    select transaction, (extract(epoch from changed_at) * 1000)::float8 as "atMs" from payment where state = 'settled'`;
-  return new Map(rows.map(({ transaction, atMs }) => [transaction, atMs]));
+/** When a call arrived: the time in its UUIDv7. */
+function arrivedMs(id: string): number {
+  return Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16);
+}
+
+function quantiles(values: readonly number[]): Quantiles {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (share: number) => sorted[Math.floor(sorted.length * share)] ?? Number.NaN;
+  return { p50: at(0.5), p99: at(0.99) };
 }
 
 /** A gateway, its database, its worker and its chain, in processes of their own. */

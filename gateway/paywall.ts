@@ -67,10 +67,13 @@ async function settle(gateway: Gateway, caller: Caller, purchase: Purchase): Pro
     throw invalid(gateway, caller, purchase, 'This payment is for another body.');
   const funded = await payment.fund(principal?.ownerId ?? null);
   if ('code' in funded) throw refused(gateway, caller, purchase, funded);
-  const own = principal === null ? await payments.keyOf(funded.accountId) : { principal, key: null };
+  const [own, receipt] = await Promise.all([
+    principal === null ? payments.keyOf(funded.accountId) : { principal, key: null },
+    payment.receipt(funded, purchase.url),
+  ]);
   const headers = {
     ...PRIVATE,
-    ...(await payment.receipt(funded, purchase.url)),
+    ...receipt,
     'x-faregate-account': funded.accountId,
     'x-faregate-deposited-nanousd': String(funded.amount),
     ...(own.key === null ? {} : { 'x-faregate-key': own.key }),

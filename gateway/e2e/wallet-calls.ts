@@ -15,6 +15,12 @@ export interface WalletRun {
   readonly model: string;
 }
 
+interface PaidCall {
+  readonly id: string;
+  /** When the first byte of its stream was read, in milliseconds since 1970. */
+  readonly firstByteMs: number;
+}
+
 export interface WalletSums {
   readonly calls: number;
   readonly payments: number;
@@ -23,8 +29,8 @@ export interface WalletSums {
   readonly withdrawn: bigint;
   readonly balances: bigint;
   readonly charged: bigint;
-  /** By the hash of a payment's transaction: when the first byte of its stream came, in milliseconds since 1970. */
-  readonly firstByteMs: ReadonlyMap<string, number>;
+  /** By the hash of a payment's transaction. */
+  readonly paidCalls: ReadonlyMap<string, PaidCall>;
 }
 
 const ASKED_MOST = 12;
@@ -33,9 +39,9 @@ const NANOUSD_PER_UNIT = 1_000n;
 /** Makes the calls, takes money home, and asks each account at the end. Throws when one fails. */
 export async function callFromWallets(run: WalletRun): Promise<WalletSums> {
   const { chain, wallets, units } = run;
-  const firstByteMs = new Map<string, number>();
+  const paidCalls = new Map<string, PaidCall>();
   const owners = await Promise.all(Array.from({ length: wallets }, () => chain.wallet({ usdc: units, wei: 0n })));
-  const keys = await Promise.all(owners.map((owner, at) => callFrom(run, owner, at, firstByteMs)));
+  const keys = await Promise.all(owners.map((owner, at) => callFrom(run, owner, at, paidCalls)));
   const left = sum(await Promise.all(owners.map(({ address }) => chain.usdcOf(address))));
   const withdrawals = await Promise.all(keys.map((key, at) => (at % 2 === 0 ? withdraw(run.url, key) : 0n)));
   const home = sum(await Promise.all(owners.map(({ address }) => chain.usdcOf(address)))) - left;
@@ -45,12 +51,12 @@ export async function callFromWallets(run: WalletRun): Promise<WalletSums> {
   const accounts = await Promise.all(keys.map((key) => accountOf(run.url, key)));
   return {
     calls: accounts.reduce((all, { calls }) => all + calls, 0),
-    payments: firstByteMs.size,
+    payments: paidCalls.size,
     paid: (units * BigInt(wallets) - left) * NANOUSD_PER_UNIT,
     withdrawn,
     balances: sum(accounts.map(({ balance }) => balance)),
     charged: sum(accounts.map(({ charged }) => charged)),
-    firstByteMs,
+    paidCalls,
   };
 }
 
@@ -77,7 +83,7 @@ async function callFrom(
   run: WalletRun,
   owner: LocalWallet,
   at: number,
-  firstByteMs: Map<string, number>,
+  paidCalls: Map<string, PaidCall>,
 ): Promise<string> {
   const pay = at % 4 < 2 ? x402Fetch(owner.account, patiently) : mppFetch(owner.account, patiently);
   let key = '';
@@ -89,14 +95,19 @@ async function callFrom(
     const reader = answer.body?.getReader();
     let text = '';
     for (let part = await reader?.read(); part !== undefined && !part.done; part = await reader?.read()) {
-      if (text === '') firstByteMs.set(transactionOf(answer.headers), performance.timeOrigin + performance.now());
+      if (text === '') noteFirstByte(answer.headers, paidCalls);
       text += new TextDecoder().decode(part.value);
     }
     if (answer.status !== 200 || !text.includes('[DONE]'))
       throw new Error(`call ${call} of wallet ${at}: ${answer.status} ${text}`);
   }
-  firstByteMs.delete('');
   return key;
+}
+
+function noteFirstByte(headers: Headers, paidCalls: Map<string, PaidCall>): void {
+  const firstByteMs = performance.timeOrigin + performance.now();
+  const transaction = transactionOf(headers);
+  if (transaction !== '') paidCalls.set(transaction, { id: headers.get('x-faregate-call') ?? '', firstByteMs });
 }
 
 /** The transaction that a response names, by either protocol; empty for one that was paid from balance. */

@@ -144,7 +144,7 @@ export class Deposits {
     }
     if (arrived === null || arrived === 'failed') return this.#leaveOpen(id, arrived);
     const credited = await rows.credit(sql, id, arrived.transaction, { claims: true });
-    return credited === null ? this.#again(id) : this.#funded(id);
+    return credited === null ? this.#again(id) : fundedBy(credited);
   }
 
   /** Throws `NotSent` when nothing left. */
@@ -192,12 +192,6 @@ export class Deposits {
     const found = await this.#options.evm.transferSince(sinceBlock, authorization);
     if (found !== null) await rows.credit(this.#options.sql, id, found.transaction, { claims: false });
     return found !== null;
-  }
-
-  async #funded(id: string): Promise<Funded> {
-    const row = await rows.findPayment(this.#options.sql, id);
-    if (row === undefined) throw new Error(`payment ${id} is gone`);
-    return fundedBy(row);
   }
 
   #admit(payer: string): boolean {

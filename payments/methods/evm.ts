@@ -5,11 +5,11 @@ import {
   createPublicClient,
   encodeFunctionData,
   fallback,
+  formatTransactionReceipt,
   http,
   type Log,
   type PublicClient,
   parseEventLogs,
-  TransactionReceiptNotFoundError,
 } from 'viem';
 import { usdcAbi } from '../chain/abi.ts';
 import type { Network } from '../chain/networks.ts';
@@ -119,10 +119,9 @@ export class Evm {
   async transferIn(transaction: Hex, authorization: Authorization): Promise<Transfer | 'failed' | null> {
     // The depth first: the receipt is then that of a block which was there when the chain was so long.
     const deepest = await this.#deepest();
-    const receipt = await this.client.getTransactionReceipt({ hash: transaction }).catch((error: unknown) => {
-      if (error instanceof TransactionReceiptNotFoundError) return null;
-      throw error;
-    });
+    // Asked for as it is: looked for often before it is there, and an error each time would be dear.
+    const raw = await this.client.request({ method: 'eth_getTransactionReceipt', params: [transaction] });
+    const receipt = raw === null ? null : formatTransactionReceipt(raw);
     if (receipt === null || (deepest !== null && receipt.blockNumber > deepest)) return null;
     return receipt.status === 'success' && this.#shows(receipt.logs, authorization) ? { transaction } : 'failed';
   }

@@ -113,41 +113,61 @@ export async function leaveUnknown(sql: Sql, id: string, reason: string): Promis
 
 /**
  * Its money arrived: credits the account, once. `claims`: for a request that waits; one that asks later is told so by `claim`. Answers the
- * account, or null when somebody else credited it.
+ * payment, or null when somebody else credited it.
  */
-export function credit(
+export async function credit(
+  sql: Sql,
+  id: string,
+  transaction: Hex,
+  options: { claims: boolean },
+): Promise<PaymentRow | null> {
+  // Whoever pays waits for this: one statement, but for the first payment of a wallet.
+  return (
+    (await creditKnown(sql, id, transaction, options)) ??
+    inTransaction(sql, async (tx) => {
+      const [open] = await tx<{ payer: string }[]>`
+        select payer from payment where id = ${id} and state in ('settling', 'unknown') for no key update`;
+      if (open === undefined) return null;
+      await walletAccount(tx, open.payer);
+      return creditKnown(tx, id, transaction, options);
+    })
+  );
+}
+
+/** Credits an account that is there; null where it is not, and where the payment was credited before. */
+async function creditKnown(
   sql: Sql,
   id: string,
   transaction: Hex,
   { claims }: { claims: boolean },
-): Promise<string | null> {
-  return inTransaction(sql, async (tx) => {
-    const [row] = await tx<{ payer: string; nanousd: Nanousd; accountId: string | null }[]>`
-      select payer, nanousd, account_id as "accountId" from payment
-      where id = ${id} and state in ('settling', 'unknown') for no key update`;
-    if (row === undefined) return null;
-    const accountId = row.accountId ?? (await walletAccount(tx, row.payer));
-    await tx`
-      update payment set state = 'settled', account_id = ${accountId}, transaction = ${transaction}, changed_at = now(),
+): Promise<PaymentRow | null> {
+  const purpose = `payment:${id}`;
+  // Its nonce is used, and its key has room again. Where the transfer came by another transaction, ours may still be under way.
+  const [row] = await rowsOf(sql`
+    with known as (
+      select p.id, coalesce(p.account_id, w.account_id) as account_id
+      from payment p left join wallet w on w.id = p.payer where p.id = ${id}
+    ), settled as (
+      update payment p set state = 'settled', account_id = k.account_id, transaction = ${transaction}, changed_at = now(),
         reason = null, claimed_at = case when ${claims} then now() end
-      where id = ${id}`;
-    // Its nonce is used, and its key has room again. Where the transfer came by another transaction, ours may still be under way.
-    await tx`
+      from known k where p.id = k.id and k.account_id is not null and p.state in ('settling', 'unknown')
+      returning p.*
+    ), mined as (
       update chain_transaction set state = 'mined'
-      where purpose = ${`payment:${id}`} and hash = ${transaction} and state = 'pending'`;
-    await tx`
-      with booked as (
-        insert into txn (id, kind, ref) values (${uuidv7()}, 'deposit', ${`payment:${id}`}) returning id
-      ), movement (account_id, amount) as (
-        values (${accountId}, ${row.nanousd}::bigint), ('world', ${-row.nanousd}::bigint)
-      ), posted as (
-        insert into entry (txn_id, account_id, amount) select booked.id, m.account_id, m.amount from booked, movement m
-      ), locked as (
-        select id from account where id in (select account_id from movement) order by id for no key update
-      )
-      update account a set balance = a.balance + m.amount from movement m, locked where a.id = m.account_id and locked.id = a.id`;
-    return accountId;
-  });
+      where purpose = ${purpose} and hash = ${transaction} and state = 'pending' and exists (select from settled)
+    ), booked as (
+      insert into txn (id, kind, ref) select ${uuidv7()}::uuid, 'deposit', ${purpose} from settled returning id
+    ), movement (account_id, amount) as (
+      select account_id, nanousd from settled union all select 'world', -nanousd from settled
+    ), posted as (
+      insert into entry (txn_id, account_id, amount) select booked.id, m.account_id, m.amount from booked, movement m
+    ), locked as (
+      select id from account where id in (select account_id from movement) order by id for no key update
+    ), moved as (
+      update account a set balance = a.balance + m.amount from movement m, locked where a.id = m.account_id and locked.id = a.id
+    )
+    select ${columns(sql)} from settled`);
+  return row ?? null;
 }
 
 /** The one call that a settled payment lets in without a key. False when it was had. */

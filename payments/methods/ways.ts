@@ -1,5 +1,5 @@
 /** The ways to pay over one network, whoever settles what is paid. */
-import { didOf, signStatement } from '../receipt.ts';
+import { didOf, statementSigner } from '../receipt.ts';
 import type { Hex } from './authorization.ts';
 import type { Evm } from './evm.ts';
 import type { PaymentMethod } from './method.ts';
@@ -34,7 +34,7 @@ export function waysToPay(
 ): WaysToPay {
   const signIn = origin === null ? null : new SignIn({ sql, evm, origin, secretKey });
   const realm = origin === null ? 'faregate' : new URL(origin).host;
-  const sign = origin === null ? null : (statement: object) => signStatement(sql, statement, didOf(origin));
+  const sign = origin === null ? null : statementSigner(sql, didOf(origin));
   const methods = [x402Method({ terms, deposits, signIn, sign }), mppMethod({ terms, deposits, realm, secretKey })];
   return { methods, signIn };
 }
