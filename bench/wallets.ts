@@ -1,115 +1,163 @@
 /** `npm run bench:wallets`: very many wallets pay for streams by stock clients; afterwards every unit must be where it belongs. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { violations } from '../db/checks.ts';
-import { readConfig } from '../gateway/config.ts';
-import { client } from '../gateway/demo-world.ts';
+import { connect, type Sql } from '../db/connect.ts';
+import { startEmbedded } from '../db/embedded.ts';
+import { openMarket } from '../gateway/e2e/served.ts';
 import { callFromWallets, type WalletSums } from '../gateway/e2e/wallet-calls.ts';
-import { type RunningGateway, startGateway } from '../gateway/node.ts';
-import { startLocalChain } from '../payments/chain/local.ts';
-import { startSimulator } from '../workers/simulator/server.ts';
+import { mintKey } from '../gateway/keys.ts';
+import { type LocalChain, startLocalChain } from '../payments/chain/local.ts';
+import { machine, storeResult } from './machine.ts';
+import { type Child, leaveMeasuredCore, start } from './processes.ts';
 
-const HELP = `npm run bench:wallets -- [--wallets N] [--calls N]
+const HELP = `npm run bench:wallets -- [--wallets N] [--calls N] [--store]
 
 N wallets (100) make N calls each (20), streaming, on a local chain that mines at once; half of the wallets by @x402/fetch, half by mppx; every
-second one goes on with the key of its first payment, the others pay for each call. Exits 1 unless deposits = balances + charges to the
-atomic unit and the books balance. Prints how long after its settlement the first byte of a stream came.
+second one goes on with the key of its first payment, the others pay for each call and take home what is left. Exits 1 unless deposits =
+balances + charges + withdrawals to the atomic unit and the books balance. Prints how long after its settlement the first byte of a stream
+came: for one wallet alone, and for all at once. --store keeps that in bench/results/wallets.json.
 `;
 
 const MODEL = 'tiny';
-const PRICE = { input: 1_000_000, cached_input: 500_000, output: 2_000_000, per_ms: 10 };
 const UNITS = 50_000_000n;
 const GAS_KEYS = 8;
 const FIRST_BYTE_MS = 50;
 
+interface Site {
+  readonly sql: Sql;
+  readonly chain: LocalChain;
+  /** Where payments go. */
+  readonly treasury: `0x${string}`;
+  readonly gateway: Child;
+  stop(): Promise<void>;
+}
+
 const { values } = parseArgs({
-  options: { wallets: { type: 'string' }, calls: { type: 'string' }, help: { type: 'boolean', default: false } },
+  options: {
+    wallets: { type: 'string', default: '100' },
+    calls: { type: 'string', default: '20' },
+    store: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
 });
 if (values.help) process.stdout.write(HELP);
-else process.exitCode = (await run(Number(values.wallets ?? 100), Number(values.calls ?? 20))) ? 0 : 1;
+else process.exitCode = (await run(Number(values.wallets), Number(values.calls))) ? 0 : 1;
 process.exit();
 
 async function run(wallets: number, callsEach: number): Promise<boolean> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'faregate-wallets-'));
-  const chain = await startLocalChain();
-  const treasury = await chain.wallet();
-  const gas = await Promise.all(Array.from({ length: GAS_KEYS }, () => chain.wallet()));
-  const running = await startGateway(
-    readConfig({
-      FAREGATE_PORT: '0',
-      FAREGATE_DATA_DIR: dataDir,
-      FAREGATE_LOG: 'warn',
-      FAREGATE_ALLOW_PRIVATE_WORKERS: '1',
-      FAREGATE_NETWORK: 'base-sepolia',
-      FAREGATE_RPC_URL: chain.url,
-      FAREGATE_TREASURY_KEY: treasury.privateKey,
-      FAREGATE_GAS_KEYS: gas.map(({ privateKey }) => privateKey).join(','),
-    }),
-  );
-  const settledMs = noteSettlements(running);
-  const simulator = await startSimulator({ model: MODEL });
-  await serve(running, simulator.url);
-  const site = { url: running.url, chain, units: UNITS, model: MODEL };
-  const alone = await callFromWallets({ ...site, wallets: 1, callsEach });
+  // The gateway has a core; wallets, chain and database have the others.
+  leaveMeasuredCore();
+  const site = await startSite();
+  try {
+    return await measure(site, wallets, callsEach);
+  } finally {
+    await site.stop();
+  }
+}
+
+async function measure({ sql, chain, treasury, gateway }: Site, wallets: number, callsEach: number): Promise<boolean> {
+  const from = { url: gateway.url, chain, units: UNITS, model: MODEL };
+  // What is loaded and compiled once is no payment's.
+  const first = await callFromWallets({ ...from, wallets: 1, callsEach: 5 });
+  const alone = await callFromWallets({ ...from, wallets: 1, callsEach });
   const startMs = performance.now();
-  const sums = await callFromWallets({ ...site, wallets, callsEach });
+  const all = await callFromWallets({ ...from, wallets, callsEach });
   const seconds = (performance.now() - startMs) / 1_000;
-  const balanced = (await violations(running.gateway.platform.database.sql)).length === 0;
-  const { paid, balances, charged, calls, payments } = sums;
-  const there = (await chain.usdcOf(treasury.address)) * 1_000n;
+  const balanced = (await violations(sql)).length === 0;
+  const runs = [first, alone, all];
+  const inTreasury = (await chain.usdcOf(treasury)) * 1_000n;
   const kept =
-    paid === balances + charged && paid + alone.paid === there && alone.paid === alone.balances + alone.charged;
+    runs.every((one) => one.paid === one.balances + one.charged + one.withdrawn) &&
+    inTreasury === runs.reduce((sum, one) => sum + one.paid - one.withdrawn, 0n);
+  const firstByteMs = { alone: await delays(sql, alone), all: await delays(sql, all) };
+  const ms = ({ p50, p99 }: Quantiles) => `p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`;
+  const say = ({ content, read }: Delays) => `in the gateway ${ms(content)}; read by the wallet ${ms(read)}`;
   process.stdout.write(
-    `${wallets} wallets, ${calls} calls, ${payments} payments in ${seconds.toFixed(1)} s\n` +
-      `deposits ${paid} = balances ${balances} + charges ${charged} nano-USD: ${kept}; books balance: ${balanced}\n` +
-      `first byte after settlement: one wallet alone ${delays(alone, settledMs)} (budget ${FIRST_BYTE_MS} ms), all at once ${delays(sums, settledMs)}\n`,
+    `${machine()}\n${wallets} wallets, ${all.calls} calls, ${all.payments} payments in ${seconds.toFixed(1)} s\n` +
+      `deposits ${all.paid} = balances ${all.balances} + charges ${all.charged} + withdrawals ${all.withdrawn} nano-USD: ${kept}; books balance: ${balanced}\n` +
+      `first content after settlement (budget ${FIRST_BYTE_MS} ms)\n` +
+      `  one wallet alone: ${say(firstByteMs.alone)}\n  all at once:      ${say(firstByteMs.all)}\n`,
   );
-  await running.stop(AbortSignal.abort());
-  await Promise.all([simulator.close(), chain.stop()]);
-  await rm(dataDir, { recursive: true, force: true });
+  const { calls, payments, paid, balances, charged, withdrawn } = all;
+  const sums = { paid, balances, charged, withdrawn };
+  const nanousd = Object.fromEntries(Object.entries(sums).map(([name, amount]) => [name, String(amount)]));
+  if (values.store)
+    await storeResult('wallets', { wallets, calls, payments, seconds, nanousd, kept, balanced, firstByteMs });
   return kept && balanced && calls === wallets * callsEach;
 }
 
-function delays({ firstByteMs }: WalletSums, settledMs: ReadonlyMap<string, number>): string {
-  const sorted = [...firstByteMs]
-    .map(([hash, atMs]) => atMs - (settledMs.get(hash) ?? Number.NaN))
-    .toSorted((a, b) => a - b);
-  const at = (share: number) => (sorted[Math.floor(sorted.length * share)] ?? Number.NaN).toFixed(1);
-  return `p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`;
+/** From the settlement of a payment, in milliseconds: to the first content in the gateway, and to the first byte that the wallet reads. */
+interface Delays {
+  readonly content: Quantiles;
+  readonly read: Quantiles;
 }
 
-/** When each payment was settled, by its transaction: the gateway is in this process. */
-function noteSettlements({ gateway }: RunningGateway): ReadonlyMap<string, number> {
-  const settledMs = new Map<string, number>();
-  const { payments } = gateway;
-  if (payments === null) throw new Error('wallets cannot pay');
-  const fund = payments.deposits.fund.bind(payments.deposits);
-  payments.deposits.fund = async (...request) => {
-    const funded = await fund(...request);
-    if (!('code' in funded)) settledMs.set(funded.reference, performance.now());
-    return funded;
-  };
-  return settledMs;
+interface Quantiles {
+  readonly p50: number;
+  readonly p99: number;
 }
 
-async function serve({ url, adminKey }: RunningGateway, engine: string): Promise<void> {
-  const admin = client(`${url}/admin/v1`, adminKey);
-  await admin('PUT', `/prices/${MODEL}`, PRICE);
-  const { key } = await admin('POST', '/operators', { name: 'bench' });
-  const models = [{ id: MODEL, context_length: 8_192 }];
-  await client(`${url}/operator/v1`, String(key))('POST', '/workers', {
-    url: engine,
-    models,
-    country: 'NO',
-    region: 'bench',
-    slots: 64,
+async function delays(sql: Sql, { paidCalls }: WalletSums): Promise<Delays> {
+  // Times of Postgres, whose clock is this machine's; of a settlement that of its statement, a little before its commit.
+  const rows = await sql<{ transaction: string; settledMs: number }[]>`
+    select transaction, (extract(epoch from changed_at) * 1000)::float8 as "settledMs" from payment where state = 'settled'`;
+  const settled = new Map(rows.map(({ transaction, settledMs }) => [transaction, settledMs]));
+  const calls = await sql<{ id: string; ttftMs: number }[]>`select id, ttft_ms as "ttftMs" from call`;
+  const ttft = new Map(calls.map(({ id, ttftMs }) => [id, ttftMs]));
+  const since = [...paidCalls].map(([transaction, { id, firstByteMs }]) => {
+    const settledMs = settled.get(transaction) ?? Number.NaN;
+    const contentMs = arrivedMs(id) + (ttft.get(id) ?? Number.NaN);
+    return { content: contentMs - settledMs, read: firstByteMs - settledMs };
   });
-  for (;;) {
-    const { data } = await admin('GET', '/workers');
-    const states = (data as { state: string }[]).map(({ state }) => state);
-    if (states.every((state) => state === 'active' || state === 'probation')) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  return { content: quantiles(since.map(({ content }) => content)), read: quantiles(since.map(({ read }) => read)) };
+}
+
+/** When a call arrived: the time in its UUIDv7. */
+function arrivedMs(id: string): number {
+  return Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16);
+}
+
+function quantiles(values: readonly number[]): Quantiles {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (share: number) => sorted[Math.floor(sorted.length * share)] ?? Number.NaN;
+  return { p50: at(0.5), p99: at(0.99) };
+}
+
+/** A gateway, its database, its worker and its chain, in processes of their own. */
+async function startSite(): Promise<Site> {
+  const directory = await mkdtemp(join(tmpdir(), 'faregate-wallets-'));
+  await chmod(directory, 0o755);
+  const [postgres, chain] = await Promise.all([startEmbedded(join(directory, 'postgres')), startLocalChain()]);
+  const treasury = await chain.wallet();
+  const gas = await Promise.all(Array.from({ length: GAS_KEYS }, () => chain.wallet()));
+  const adminKey = mintKey('adm', randomBytes);
+  const env = {
+    DATABASE_URL: postgres.url,
+    FAREGATE_DATA_DIR: join(directory, 'data'),
+    FAREGATE_PORT: '0',
+    FAREGATE_LOG: 'warn',
+    FAREGATE_ALLOW_PRIVATE_WORKERS: '1',
+    FAREGATE_ADMIN_KEY: adminKey,
+    FAREGATE_NETWORK: 'base-sepolia',
+    FAREGATE_RPC_URL: chain.url,
+    FAREGATE_TREASURY_KEY: treasury.privateKey,
+    // A chain that mines at once has no blocks above the last transaction.
+    FAREGATE_CONFIRMATIONS: '0',
+    FAREGATE_GAS_KEYS: gas.map(({ privateKey }) => privateKey).join(','),
+  };
+  const gateway = await start({ file: 'gateway/cli.ts', args: ['serve'], env, cores: 'measured' });
+  const worker = await start({ file: 'gateway/cli.ts', args: ['simulate-vllm', '--port', '0'], cores: 'others' });
+  await openMarket({ url: gateway.url, adminKey }, worker.url);
+  const database = connect(postgres.url, { max: 2 });
+  const stop = async () => {
+    await gateway.stop();
+    await Promise.all([worker.stop(), chain.stop(), database.close()]);
+    await postgres.stop();
+    await rm(directory, { recursive: true, force: true });
+  };
+  return { sql: database.sql, chain, treasury: treasury.address, gateway, stop };
 }

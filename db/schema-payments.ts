@@ -55,6 +55,8 @@ export const payment = pgTable(
     transaction: text('transaction'),
     /** Why it failed. */
     reason: text('reason'),
+    /** When a gateway with keys is to send it: one without any has entrusted it. Null where who reserved it sends it, and when it was sent. */
+    sendAt: timestamp('send_at', { withTimezone: true }),
     /** When its one call without a key began. */
     claimedAt: timestamp('claimed_at', { withTimezone: true }),
     createdAt: createdAt(),
@@ -65,6 +67,9 @@ export const payment = pgTable(
       .on(t.network, t.asset, t.payer, t.nonce)
       .where(sql`${t.state} in ('settling', 'unknown', 'settled')`),
     index('payment_open').on(t.changedAt).where(sql`${t.state} in ('reserved', 'settling', 'unknown')`),
+    index('payment_entrusted')
+      .on(t.sendAt)
+      .where(sql`${t.sendAt} is not null and ${t.state} in ('settling', 'unknown')`),
     check('payment_state_known', sql`${t.state} in ('reserved', 'settling', 'settled', 'failed', 'unknown')`),
     check('payment_amount_positive', sql`${t.value} > 0 and ${t.nanousd} > 0`),
     check(

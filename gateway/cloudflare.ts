@@ -1,9 +1,9 @@
 /**
- * The Workers entry, thin for now: inference calls, one ledger instance per request, acknowledged by the database. A database
- * connection belongs to the request that opened it there, so what stands upon it is built per request too.
+ * The Workers entry, thin for now: inference calls, payments and top-ups, one ledger instance per request, acknowledged by the database.
+ * A database connection belongs to the request that opened it there, so what stands upon it is built per request too.
  */
 import { randomBytes } from 'node:crypto';
-import { Hono } from 'hono';
+import { type Context, Hono } from 'hono';
 import { connect } from '../db/connect.ts';
 import { openInstance } from '../payments/instance.ts';
 import { OpenList } from '../payments/open-list.ts';
@@ -16,6 +16,7 @@ import { cacheSalts } from './cache-salt.ts';
 import { ChoiceMemory } from './choice-memory.ts';
 import { inferencePaths, serveCall } from './completions.ts';
 import { type Config, readConfig } from './config.ts';
+import { errorResponse } from './errors.ts';
 import { FetchExchange } from './exchange-fetch.ts';
 import { ExpectedOutput } from './expected-output.ts';
 import type { Metrics } from './metrics.ts';
@@ -25,17 +26,27 @@ import type { Gateway, Log, Platform } from './platform.ts';
 import { RateLimiter } from './ratelimit.ts';
 import { Replays } from './replays.ts';
 import { loadSecrets } from './secrets.ts';
+import { asApiError } from './unexpected.ts';
 import { PromptRatios } from './usage.ts';
+import { walletRouteList } from './wallet-routes.ts';
+import { openWallets } from './wallets.ts';
 
-interface Bindings {
+/** What wrangler.toml binds; what is empty there is not set. */
+interface Bindings extends Partial<Record<(typeof VARIABLES)[number], string>> {
   readonly HYPERDRIVE: { readonly connectionString: string };
-  readonly FAREGATE_REGION?: string;
-  readonly FAREGATE_LOG?: string;
 }
 
-interface ExecutionContext {
-  waitUntil(work: Promise<unknown>): void;
-}
+type AppContext = Context<{ Bindings: Bindings }>;
+
+const VARIABLES = [
+  'FAREGATE_REGION',
+  'FAREGATE_LOG',
+  'FAREGATE_URL',
+  'FAREGATE_NETWORK',
+  'FAREGATE_RPC_URL',
+  'FAREGATE_PAY_TO',
+  'FAREGATE_LEAST_PAYMENT_NANOUSD',
+] as const;
 
 /** Cloudflare's advice for Hyperdrive. */
 const CONNECTIONS_PER_REQUEST = 5;
@@ -46,25 +57,36 @@ for (const kind of ['chat', 'completion', 'embedding'] as const) {
   app.post(inferencePaths[kind], (context) => {
     const config = edgeConfig(context.env);
     const exchange = new FetchExchange(context.req.raw, config.limits);
-    const work = serveOne(config, context.env, context.executionCtx, (gateway) => serveCall(gateway, exchange, kind));
+    const work = serveOne(config, context, (gateway) => serveCall(gateway, exchange, kind));
     context.executionCtx.waitUntil(work);
     return Promise.race([exchange.response, work.then(() => exchange.response)]);
   });
+}
+for (const route of walletRouteList) {
+  app.on(route.method.toUpperCase(), route.path, (context) =>
+    serveOne(edgeConfig(context.env), context, async (gateway) => {
+      try {
+        return await route.serve(gateway, context);
+      } catch (error) {
+        return errorResponse(asApiError(gateway, error));
+      }
+    }),
+  );
 }
 
 export default app;
 
 function edgeConfig(env: Bindings): Config {
-  return readConfig({ FAREGATE_REGION: env.FAREGATE_REGION, FAREGATE_LOG: env.FAREGATE_LOG, FAREGATE_ACK: 'database' });
+  const variables = Object.fromEntries(VARIABLES.map((name) => [name, env[name]]));
+  return readConfig({ ...variables, FAREGATE_ACK: 'database', FAREGATE_KEYLESS: '1' });
 }
 
 /** Builds a gateway, lets it work, and returns what it leased. */
-async function serveOne(
+async function serveOne<Answer>(
   config: Config,
-  env: Bindings,
-  context: ExecutionContext,
-  work: (gateway: Gateway) => Promise<void>,
-): Promise<void> {
+  { env, executionCtx }: AppContext,
+  work: (gateway: Gateway) => Promise<Answer>,
+): Promise<Answer> {
   const database = connect(env.HYPERDRIVE.connectionString, { max: CONNECTIONS_PER_REQUEST });
   const now = () => performance.now();
   const platform: Platform = {
@@ -74,7 +96,7 @@ async function serveOne(
     now,
     random: Math.random,
     randomBytes,
-    waitUntil: (background) => context.waitUntil(background),
+    waitUntil: (background) => executionCtx.waitUntil(background),
   };
   const { sql } = database;
   const ledger = await openInstance({ sql, directory: null, ack: 'database', log: consoleLog, now, lasting: false });
@@ -84,12 +106,13 @@ async function serveOne(
     await prices.load(sql);
     const fleet = new Fleet({ now, random: Math.random });
     for (const worker of await new Registry(sql).list()) fleet.upsert(worker);
-    await work({
+    const keyring = new Keyring({ sql, pepper: secrets.pepper, adminKey: '', limits: config.limits, now });
+    return await work({
       platform,
-      keyring: new Keyring({ sql, pepper: secrets.pepper, adminKey: '', limits: config.limits, now }),
+      keyring,
       prices,
       ledger,
-      payments: null,
+      payments: await openWallets(platform, keyring, secrets.challenge, loadPayments),
       router: { fleet, outbound: fetchOutbound, retries: new RetryBudget(), hedges: null, log: consoleLog },
       registry: new Registry(sql),
       rateLimiter: new RateLimiter(now),
@@ -108,6 +131,11 @@ async function serveOne(
     await ledger.close();
     await database.close();
   }
+}
+
+/** Verification and the hold are done here; a gateway on Node, which has the keys, sends and credits. */
+async function loadPayments() {
+  return (await import('../payments/methods/entrusted.ts')).openEntrustedPayments;
 }
 
 const consoleLog: Log = {

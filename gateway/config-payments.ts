@@ -50,6 +50,7 @@ export const paymentsEnvironment = {
   FAREGATE_CHANNEL_DEPOSIT_NANOUSD: z.coerce.bigint().min(1n).optional(),
   FAREGATE_CLAIM_MINIMUM_NANOUSD: z.coerce.bigint().min(1n).optional(),
   FAREGATE_UPTO_CAP_NANOUSD: z.coerce.bigint().min(1n).optional(),
+  FAREGATE_DEPOSIT_CONFIRMATIONS: z.coerce.bigint().min(1n).max(1_000n).optional(),
   FAREGATE_CONFIRMATIONS: z.coerce.bigint().min(0n).max(1_000n).optional(),
   FAREGATE_HOLD_BACK_HOURS: z.coerce.number().int().min(0).max(8_760).optional(),
   FAREGATE_PAYOUT_EVERY_HOURS: z.coerce.number().int().min(1).max(8_760).optional(),
@@ -59,8 +60,8 @@ export const paymentsEnvironment = {
 
 type Values = z.output<z.ZodObject<typeof paymentsEnvironment>>;
 
-/** Reports what is missing where something is there. */
-export function requireWhole(values: Values, context: z.RefinementCtx): void {
+/** Reports what is missing where something is there. `keyless`: what is paid is entrusted to gateways that have keys. */
+export function requireWhole(values: Values, keyless: boolean, context: z.RefinementCtx): void {
   const names = Object.keys(paymentsEnvironment) as (keyof Values)[];
   if (names.every((name) => values[name] === undefined)) return;
   const need = (...either: readonly [keyof Values, ...(keyof Values)[]]) => {
@@ -69,6 +70,10 @@ export function requireWhole(values: Values, context: z.RefinementCtx): void {
   };
   need('FAREGATE_NETWORK');
   need('FAREGATE_RPC_URL');
+  if (keyless) {
+    need('FAREGATE_PAY_TO');
+    return;
+  }
   need('FAREGATE_TREASURY_KEY', 'FAREGATE_PAY_TO');
   need('FAREGATE_GAS_KEYS', 'FAREGATE_TREASURY_KEY', 'FAREGATE_FACILITATOR_URL');
 }
@@ -87,6 +92,7 @@ export function paymentsConfig(values: Values): PaymentsConfig | null {
     gasKeys: values.FAREGATE_GAS_KEYS ?? (treasuryKey === undefined ? [] : [treasuryKey]),
     facilitator: url === undefined ? null : { url, key: values.FAREGATE_FACILITATOR_KEY ?? null },
     leastNanousd: values.FAREGATE_LEAST_PAYMENT_NANOUSD ?? LEAST_NANOUSD,
+    depositConfirmations: values.FAREGATE_DEPOSIT_CONFIRMATIONS ?? NETWORKS[network].depositConfirmations,
     confirmations: values.FAREGATE_CONFIRMATIONS ?? CONFIRMATIONS,
     channels:
       values.FAREGATE_CHANNELS === '0'

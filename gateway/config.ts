@@ -66,6 +66,8 @@ const environment = z
     FAREGATE_PROCESSES: z.coerce.number().int().min(1).max(64).default(1),
     /** Set by the gateway itself for each of its processes. */
     FAREGATE_PROCESS_NUMBER: z.coerce.number().int().min(1).optional(),
+    /** Set by the Workers entry itself: there are no keys there. */
+    FAREGATE_KEYLESS: flag.default(false),
     FAREGATE_REGION: z.string().min(1).default('local'),
     FAREGATE_LOG: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
     FAREGATE_ALLOW_PRIVATE_WORKERS: flag.default(false),
@@ -80,7 +82,7 @@ const environment = z
     FAREGATE_VLLM_URL: z.url().optional(),
     FAREGATE_VLLM_KEY: z.string().min(1).optional(),
   })
-  .superRefine(requireWhole);
+  .superRefine((values, context) => requireWhole(values, values.FAREGATE_KEYLESS, context));
 
 export interface Config {
   readonly host: string;

@@ -3,6 +3,7 @@ import type { LocalChain, LocalWallet } from '../payments/chain/local.ts';
 import type { PaymentsConfig } from '../payments/methods/open.ts';
 import { usdLiteral } from '../payments/money.ts';
 import { nanousdOf } from '../payments/units.ts';
+import { buyerFetch } from './buyer.ts';
 import { client, type DemoWorld } from './demo-world.ts';
 import type { RunningGateway } from './node.ts';
 
@@ -15,6 +16,8 @@ export interface DemoChain {
 }
 
 const AGENT_UNITS = 5_000_000n;
+/** Ten cents. */
+const MOST_UNITS_AT_ONCE = 100_000n;
 const LEAST_NANOUSD = 1_000_000n;
 /** The first call pays for the longest answer that it allows: what it does not need is there for the next. */
 const FIRST_TOKENS = 2_000;
@@ -34,6 +37,7 @@ export async function startDemoChain(): Promise<DemoChain> {
     gasKeys: [gas.privateKey],
     facilitator: null,
     leastNanousd: LEAST_NANOUSD,
+    depositConfirmations: 1n,
     confirmations: 0n,
     channels: null,
     upto: null,
@@ -57,7 +61,7 @@ export async function walletSteps(running: RunningGateway, world: DemoWorld, cha
     });
   };
   await note('a wallet with USDC, no ether, no key', null, null, null);
-  const { key, deposited, transaction } = await callPaying(running.url, world, wallet);
+  const { key, deposited, transaction } = await callPaying(running, world, wallet, chain);
   await note('call without a key: 402, paid, answered', deposited, key, transaction);
   await (await chat(running.url, world, NEXT_TOKENS, { authorization: `Bearer ${key}` })).text();
   await note('call with the key of that answer', null, key, null);
@@ -69,14 +73,16 @@ export async function walletSteps(running: RunningGateway, world: DemoWorld, cha
   return steps;
 }
 
-/** The call of a stock x402 client, which sees the 402 and pays it by itself. */
-async function callPaying(url: string, world: DemoWorld, { account }: LocalWallet) {
-  const [{ wrapFetchWithPayment, x402Client }, { ExactEvmScheme }] = await Promise.all([
-    import('@x402/fetch'),
-    import('@x402/evm/exact/client'),
-  ]);
-  const payer = new x402Client().register('eip155:84532', new ExactEvmScheme(account));
-  const answer = await chat(url, world, FIRST_TOKENS, {}, wrapFetchWithPayment(fetch, payer) as typeof fetch);
+/** The call of a client that sees the 402 and pays it by itself: to this host alone, and no more than its owner means to. */
+async function callPaying(
+  running: RunningGateway,
+  world: DemoWorld,
+  { account }: LocalWallet,
+  { network }: LocalChain,
+) {
+  const payTo = treasuryOf(running);
+  const limits = { network, payTo, unitsPerPayment: MOST_UNITS_AT_ONCE, unitsInAll: AGENT_UNITS };
+  const answer = await chat(running.url, world, FIRST_TOKENS, {}, await buyerFetch(account, limits));
   await answer.text();
   const { headers } = answer;
   const receipt = JSON.parse(atob(headers.get('payment-response') ?? '')) as { transaction: string };
@@ -113,13 +119,16 @@ async function payOperators(running: RunningGateway, { operators }: DemoWorld, c
   // What the demo credited by hand was never on the chain: there has to be as much as is owed.
   const [{ owed } = { owed: 0n }] = await running.gateway.platform.database.sql<{ owed: bigint }[]>`
     select -balance as owed from account where id = 'world'`;
-  const treasury = running.gateway.payments?.payouts?.treasury.address as LocalWallet['address'];
-  await chain.fund(treasury, owed / nanousdOf(1n));
+  await chain.fund(treasuryOf(running), owed / nanousdOf(1n));
   const { data } = await client(`${running.url}/admin/v1`, running.adminKey)('POST', '/payouts', {});
   return (data as { account: string; nanousd: string; transaction: string | null }[]).map((payout) => ({
     ...payout,
     name: operators.find(({ id }) => id === payout.account)?.name ?? payout.account,
   }));
+}
+
+function treasuryOf({ gateway }: RunningGateway): LocalWallet['address'] {
+  return gateway.payments?.payouts?.treasury.address as LocalWallet['address'];
 }
 
 function dollars(nanousd: unknown): string {

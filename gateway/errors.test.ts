@@ -17,6 +17,7 @@ test.each<[ErrorCode, number, new (...args: never[]) => openai.APIError]>([
   ['request_timeout', 408, openai.APIError],
   ['request_in_progress', 409, openai.ConflictError],
   ['payment_used', 409, openai.ConflictError],
+  ['payment_identifier_used', 409, openai.ConflictError],
   ['body_too_large', 413, openai.APIError],
   ['unsupported_media_type', 415, openai.APIError],
   ['idempotency_mismatch', 422, openai.UnprocessableEntityError],

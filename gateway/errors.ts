@@ -33,6 +33,7 @@ const rows = {
   answer_lost: { status: 409, type: 'invalid_request_error', neverRetry: true },
   request_in_progress: { status: 409, type: 'invalid_request_error' },
   payment_used: { status: 409, type: 'invalid_request_error', neverRetry: true },
+  payment_identifier_used: { status: 409, type: 'invalid_request_error', neverRetry: true },
   body_too_large: { status: 413, type: 'invalid_request_error' },
   unsupported_media_type: { status: 415, type: 'invalid_request_error' },
   idempotency_mismatch: { status: 422, type: 'invalid_request_error' },

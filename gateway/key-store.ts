@@ -34,10 +34,22 @@ export interface NewKey {
 }
 
 /** The key with this hash and those that it descends from, itself first; none when any of them was revoked or has expired. */
-export async function findKey(sql: Sql, hash: string): Promise<StoredKey[]> {
+export function findKey(sql: Sql, hash: string): PromiseLike<StoredKey[]> {
+  return lineOf(sql, hash, null);
+}
+
+/** The oldest of an account's own lasting keys, as `findKey` answers it; none where it has none in force. */
+export function findOwnKey(sql: Sql, ownerId: string): PromiseLike<StoredKey[]> {
+  return lineOf(sql, null, ownerId);
+}
+
+function lineOf(sql: Sql, hash: string | null, ownerId: string | null): PromiseLike<StoredKey[]> {
   return sql<StoredKey[]>`
     with recursive line as (
-      select k.*, 0 as depth from api_key k where hash = ${hash}
+      select k.*, 0 as depth from api_key k where hash = coalesce(${hash}, (
+        select hash from api_key
+        where owner_id = ${ownerId} and parent_id is null and revoked_at is null and expires_at is null order by id limit 1
+      ))
       union all
       select k.*, line.depth + 1 from api_key k join line on k.id = line.parent_id
     )
@@ -48,14 +60,6 @@ export async function findKey(sql: Sql, hash: string): Promise<StoredKey[]> {
     from line
     where not exists (select from line where revoked_at is not null or expires_at <= now())
     order by depth`;
-}
-
-/** The oldest of an account's own lasting keys, as `findKey` answers it; none where it has none in force. */
-export async function findOwnKey(sql: Sql, ownerId: string): Promise<StoredKey[]> {
-  const [own] = await sql<{ hash: string }[]>`
-    select hash from api_key where owner_id = ${ownerId} and parent_id is null and revoked_at is null and expires_at is null
-    order by id limit 1`;
-  return own === undefined ? [] : findKey(sql, own.hash);
 }
 
 /** Ids of the keys that were revoked within the last `windowMs`, by the database's own clock. */

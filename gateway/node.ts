@@ -137,7 +137,8 @@ async function assemble(
   undo.unshift(() => fleet.close());
   const operatorShares = new OperatorShares(database.sql);
   await operatorShares.load();
-  const payments = await openWallets(platform, keyring, secrets.challenge);
+  const load = async () => (await import('../payments/methods/open.ts')).openPayments;
+  const payments = await openWallets(platform, keyring, secrets.challenge, load);
   undo.unshift(async () => payments?.close());
   const gateway: Gateway = {
     platform,

@@ -71,7 +71,7 @@ async function statement(path: string, key: string, last: string): Promise<Line[
 const sum = (amounts: readonly unknown[]) =>
   amounts.reduce((total: bigint, amount) => total + BigInt(String(amount)), 0n);
 
-test('a withdrawal pays the wallet that paid in, once however often it is asked for, and the account says so', async () => {
+test('T23: a withdrawal pays the wallet that paid in, once however often it is asked for, and the account says so', async () => {
   const { payer, key, ask } = await agentWithCalls(1);
   const had = await site.chain.usdcOf(payer.address);
   const before = BigInt(String((await ask('GET', '/v1/account')).body.balance_nanousd));
@@ -88,6 +88,48 @@ test('a withdrawal pays the wallet that paid in, once however often it is asked 
   const lines = await statement('/v1/statements', key, 'withdrawal');
   expect(lines.at(-2)).toMatchObject({ amount_nanousd: `-${paid.nanousd}`, transaction: paid.transaction });
   expect(lines.find(({ kind }) => kind === 'deposit')?.transaction).toMatch(/^0x/);
+});
+
+test('T23: withdrawals that race with streaming calls leave no balance below zero, and every unit is a balance, a charge or home', async () => {
+  const { payer, key, ask } = await agentWithCalls(0);
+  const had = await site.chain.usdcOf(payer.address);
+  const call = async () => {
+    const init = chatInit({ stream: true, max_tokens: 200 }, { authorization: `Bearer ${key}` });
+    const answer = await fetch(site.url(), init);
+    await answer.text();
+    return answer.status;
+  };
+  const withdraw = async (reference: number) => {
+    const { body } = await ask('POST', '/v1/withdrawals', { nanousd: '10000000', reference: `race ${reference % 6}` });
+    return body;
+  };
+  const watched: bigint[] = [];
+  const watch = async () => {
+    for (let look = 0; look < 20; look++) {
+      const { body } = await ask('GET', '/v1/account');
+      watched.push(BigInt(String(body.balance_nanousd)), BigInt(String(body.available_nanousd)));
+    }
+  };
+  const [statuses, withdrawals] = await Promise.all([
+    Promise.all(Array.from({ length: 10 }, call)),
+    // Each of them twice, and more in all, with the calls, than there is.
+    Promise.all(Array.from({ length: 12 }, (_, n) => withdraw(n))),
+    watch(),
+  ]);
+  expect(statuses.filter((status) => status !== 200 && status !== 402)).toEqual([]);
+  const booked = new Set(withdrawals.flatMap(({ id }) => (id === undefined ? [] : [String(id)])));
+  expect(booked.size).toBeGreaterThan(0);
+  expect(watched.every((nanousd) => nanousd >= 0n)).toBe(true);
+  await expect
+    .poll(async () => {
+      const { data } = (await ask('GET', '/v1/withdrawals?limit=100')).body as { data: { state: string }[] };
+      return data.filter(({ state }) => state === 'paid').length;
+    })
+    .toBe(booked.size);
+  const { balance, charged } = await site.account(key);
+  const home = ((await site.chain.usdcOf(payer.address)) - had) * 1_000n;
+  expect(home).toBe(10_000_000n * BigInt(booked.size));
+  expect(balance + charged + home).toBe(100_000_000n);
 });
 
 test('no key withdraws that was given away for calls, and no account that no wallet paid into', async () => {

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import type { LocalWallet } from '../payments/chain/local.ts';
 import { chatInit, mppFetch, paymentFor } from './testing-wallet-clients.ts';
@@ -33,6 +34,26 @@ test('T10: the price is that of the body that runs: too small a payment is balan
   expect(balance).toBe(await site.treasuryNanousd());
   expect(dear.headers.has('payment-response')).toBe(true);
   expect(dear.headers.has('payment-required')).toBe(true);
+});
+
+test.each<[string, object]>([
+  ['n', { n: 3 }],
+  ['the prompt', { messages: [{ role: 'user', content: 'What is a fare gate? '.repeat(400) }] }],
+  ['max_tokens left open', { max_tokens: undefined }],
+])('T10: with %s changed after the quote, the call that runs is held at its own price', async (_name, change) => {
+  await using site = await startWalletGateway({
+    price: { input: 1_000_000_000, cached_input: 0, output: 100_000_000_000, per_ms: 0 },
+  });
+  const payer = await site.payer();
+  const cheap = await paymentFor(payer.account, site.url(), chatInit({ max_tokens: 16 }));
+  const other = await fetch(site.url(), withHeaders(chatInit({ max_tokens: 16, ...change }), cheap));
+  const { balance, charged } = await site.account(other.headers.get('x-faregate-key'));
+  const paid = await site.treasuryNanousd();
+  expect(balance + charged).toBe(paid);
+  // An answer whose length was left open is cut to what was paid; the others cost more than that.
+  if ('max_tokens' in change) expect(Number(other.headers.get('x-faregate-max-tokens'))).toBeLessThanOrEqual(16);
+  else expect([other.status, await errorCode(other), charged]).toEqual([402, 'insufficient_balance', 0n]);
+  expect(BigInt(other.headers.get('x-faregate-held-nanousd') ?? 0)).toBeLessThanOrEqual(paid);
 });
 
 test('T10: an MPP payment for another body is refused and moves nothing', async () => {
@@ -99,13 +120,44 @@ test.each<[string, (payment: string) => Record<string, string>]>([
   ['an empty header', () => ({ 'payment-signature': '' })],
   ['MPP of nothing', () => ({ authorization: 'Payment e30' })],
   ['12 KB of nothing', () => ({ 'payment-signature': 'A'.repeat(12_000) })],
-])('T20: %s is refused with 400 or 402, never 500, and moves nothing', async (_name, headersOf) => {
+  ['64 KB of nothing', () => ({ 'payment-signature': 'A'.repeat(64_000) })],
+])('T20: %s is refused with 400, 402 or 431, never 500, and moves nothing', async (_name, headersOf) => {
   const { payer, site } = await shared();
   const before = await site.payments();
   const payment = (await paymentFor(payer.account, site.url(), chatInit()))['PAYMENT-SIGNATURE'] ?? '';
   const answer = await fetch(site.url(), chatInit({}, headersOf(payment)));
-  expect([400, 402]).toContain(answer.status);
+  expect([400, 402, 431]).toContain(answer.status);
   expect(await site.payments()).toEqual(before);
+});
+
+test('T20: no payment, however spoilt, is ever a 500, and none moves money twice', async () => {
+  const { payer, site } = await shared();
+  const real = (await paymentFor(payer.account, site.url(), chatInit()))['PAYMENT-SIGNATURE'] ?? '';
+  const text = Buffer.from(real, 'base64').toString();
+  const [settled = 0n, before] = [(await site.payments()).settled, await site.chain.usdcOf(payer.address)];
+  const place = fc.nat(text.length - 1);
+  const spoilt = fc.oneof(
+    place.map((end) => text.slice(0, end)),
+    // What is hit may be a part that nobody reads: then it is the real payment, and good once.
+    fc
+      .tuple(place, fc.constantFrom('"', '{', 'null,', '\\u0000', '-1', '0'))
+      .map(([at, more]) => text.slice(0, at) + more + text.slice(at + 1)),
+    fc.json(),
+  );
+  await fc.assert(
+    fc.asyncProperty(spoilt, async (payment) => {
+      const header = Buffer.from(payment).toString('base64');
+      const answer = await fetch(site.url(), chatInit({}, { 'payment-signature': header }));
+      await answer.text();
+      expect([200, 400, 402, 409]).toContain(answer.status);
+    }),
+    { numRuns: 200 },
+  );
+  const { amount } = (JSON.parse(text) as { accepted: { amount: string } }).accepted;
+  const last = await fetch(site.url(), chatInit({}, { 'payment-signature': real }));
+  expect([200, 409]).toContain(last.status);
+  expect((await site.payments()).settled).toBe(settled + 1n);
+  expect(await site.chain.usdcOf(payer.address)).toBe(before - BigInt(amount));
 });
 
 test('T20: a wrong key beside a payment is 401, and the payment stays good', async () => {

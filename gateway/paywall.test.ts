@@ -12,6 +12,14 @@ function shared() {
   return common;
 }
 
+/** Calls that the workers still compute. */
+async function running({ gateway: { simulators } }: WalletGateway): Promise<number> {
+  const pages = await Promise.all(simulators.map(async ({ url }) => (await fetch(`${url}/metrics`)).text()));
+  const gauges = pages.flatMap((page) => [...page.matchAll(/^vllm:num_requests_running\{.*\} (\S+)$/gm)]);
+  expect(gauges.length).toBeGreaterThan(0);
+  return gauges.reduce((sum, [, value]) => sum + Number(value), 0);
+}
+
 afterAll(async () => {
   await (await common)?.site[Symbol.asyncDispose]();
 });
@@ -105,7 +113,20 @@ test('T13: when no worker answers, the whole payment is balance', async () => {
   expect(balance).toBe(await site.treasuryNanousd());
 });
 
-test('T14: a payer who leaves mid-stream is charged what came, and the payment is settled', async () => {
+test('T13: of a stream that its worker broke, the payer is charged what was delivered and keeps the rest', async () => {
+  await using site = await startWalletGateway();
+  const payer = await site.payer();
+  for (const { faults } of site.gateway.simulators) faults.set({ fault: 'engine-error', afterTokens: 5, count: 1 });
+  const answer = await x402Fetch(payer.account)(site.url(), chatInit({ stream: true, max_tokens: 400 }));
+  expect(await answer.text()).toContain('"code":"worker_failed"');
+  const { balance, charged, calls } = await site.account(answer.headers.get('x-faregate-key'));
+  expect(calls[0]).toMatchObject({ outcome: 'failed', usage: { completion_tokens: 5 } });
+  expect(charged).toBeGreaterThan(0n);
+  expect(balance).toBeGreaterThan(charged);
+  expect(balance + charged).toBe(await site.treasuryNanousd());
+});
+
+test('T14: when a payer leaves mid-stream its worker stops, it is charged what came, and the payment is settled', async () => {
   await using site = await startWalletGateway({ simulators: [{ decodeBaseMs: 20 }] });
   const payer = await site.payer();
   const answer = await x402Fetch(payer.account)(
@@ -118,6 +139,7 @@ test('T14: a payer who leaves mid-stream is charged what came, and the payment i
   const key = answer.headers.get('x-faregate-key') ?? '';
   expect(answer.status).toBe(200);
   await expect.poll(async () => (await site.account(key)).calls[0]?.outcome).toBe('aborted');
+  await expect.poll(() => running(site)).toBe(0);
   const { balance, charged } = await site.account(key);
   expect(charged).toBeGreaterThan(0n);
   expect(balance + charged).toBe(await site.treasuryNanousd());
@@ -137,9 +159,9 @@ test('T16: the same payment under the same Idempotency-Key is given the same ans
   expect([other.status, await errorCode(other)]).toEqual([422, 'idempotency_mismatch']);
 });
 
-test('T16: a payment with the x402 identifier of an earlier one is given its answer, and with another payment it is refused', async () => {
+test('T16: a payment with the x402 identifier of an earlier one is given its answer, and with another payment it is refused by 409', async () => {
   await using site = await startWalletGateway();
-  const payer = await site.payer();
+  let payer = await site.payer();
   const named = async () => {
     const headers = await paymentFor(payer.account, site.url(), chatInit());
     const payment = JSON.parse(Buffer.from(headers['PAYMENT-SIGNATURE'] ?? '', 'base64').toString()) as {
@@ -156,8 +178,11 @@ test('T16: a payment with the x402 identifier of an earlier one is given its ans
   expect(await second.text()).toBe(await first.text());
   expect(second.headers.get('payment-response')).toBe(first.headers.get('payment-response'));
   const other = await ask(await named());
-  expect([other.status, await errorCode(other)]).toEqual([422, 'idempotency_mismatch']);
+  expect([other.status, await errorCode(other)]).toEqual([409, 'payment_identifier_used']);
   expect(await site.payments()).toEqual({ settled: 1n });
+  // A name is its payer's own: another wallet's request of the same name is another request.
+  payer = await site.payer();
+  expect((await ask(await named())).status).toBe(200);
 });
 
 test('T19: what was paid for, and what is to be paid, is kept by no cache', async () => {
@@ -177,6 +202,27 @@ test('T21: with no node in reach what is prepaid goes on, and a payment is told 
   expect([answer.status, await errorCode(answer)]).toEqual([503, 'payments_unavailable']);
   expect(answer.headers.has('payment-required')).toBe(false);
   expect(await site.chain.usdcOf(payer.address)).toBe(50_000_000n);
+});
+
+test('T21: whoever floods with payments is told to wait, while the payments of others go through', async () => {
+  await using site = await startWalletGateway({ limits: { paymentsPerPayer: 2 } });
+  const [flooding, other] = [await site.payer(), await site.payer()];
+  const paid = await Promise.all(
+    Array.from({ length: 8 }, async () => paymentFor(flooding.account, site.url(), chatInit())),
+  );
+  await site.chain.client.setAutomine(false);
+  const flood = paid.map((headers) => fetch(site.url(), withHeaders(chatInit(), headers)));
+  const refused = await Promise.race(flood);
+  expect([refused.status, await errorCode(refused)]).toEqual([503, 'payments_unavailable']);
+  const served = x402Fetch(other.account)(site.url(), chatInit());
+  await expect.poll(async () => (await site.chain.client.getTxpoolStatus()).pending).toBe(3);
+  await site.chain.client.setAutomine(true);
+  await site.chain.client.mine({ blocks: 1 });
+  expect((await served).status).toBe(200);
+  const statuses = (await Promise.all(flood)).map(({ status }) => status);
+  expect(statuses.filter((status) => status === 200)).toHaveLength(2);
+  expect(statuses.filter((status) => status === 503)).toHaveLength(6);
+  expect(await site.payments()).toEqual({ settled: 3n });
 });
 
 test('T24: the offer is at most 2 KB of PAYMENT-REQUIRED and 8 KB of headers, and says in the body how it came about', async () => {

@@ -78,8 +78,11 @@ async function settle(gateway: Gateway, caller: Caller, purchase: Purchase): Pro
   if ('code' in funded) throw refused(gateway, caller, purchase, funded);
   const { tab, accountId } = funded;
   try {
-    const own = principal === null ? await payments.keyOf(accountId) : { principal, key: null };
-    const paid = { ...PRIVATE, ...(await payment.receipt(funded, purchase.url)), 'x-faregate-account': accountId };
+    const [own, receipt] = await Promise.all([
+      principal === null ? payments.keyOf(accountId) : { principal, key: null },
+      payment.receipt(funded, purchase.url),
+    ]);
+    const paid = { ...PRIVATE, ...receipt, 'x-faregate-account': accountId };
     const deposited = { 'x-faregate-deposited-nanousd': String(funded.amount) };
     const key = own.key === null ? {} : { 'x-faregate-key': own.key };
     // What a tab brought in is for its one call: nobody else is to spend it.

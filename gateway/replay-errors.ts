@@ -9,7 +9,12 @@ export function badKey(): ApiError {
   return apiError('invalid_request', `An Idempotency-Key has 1 to ${KEY_LENGTH_MAX} characters.`, PARAM);
 }
 
-export function mismatch(): ApiError {
+/** Each way to name a request by the status that its own specification gives it. */
+export function mismatch(byHeader = true): ApiError {
+  if (!byHeader) {
+    const used = 'This payment-identifier was used for another request: choose a new one.';
+    return apiError('payment_identifier_used', used);
+  }
   const message = 'This Idempotency-Key was used for another request: choose a new one.';
   return apiError('idempotency_mismatch', message, PARAM);
 }

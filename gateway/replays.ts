@@ -21,7 +21,7 @@ export interface Asked {
   readonly body: Uint8Array;
   /** The payment beside it: another one makes another request. */
   readonly paymentId?: string | undefined;
-  /** A name for the request that came by another way than its header. */
+  /** A name for the request that came with its payment (x402's `payment-identifier`), where there is no header. */
   readonly name?: string | undefined;
 }
 
@@ -56,7 +56,7 @@ export class Replays implements Keeper {
 
   /**
    * Where to write the answer to a request, or null when the answer of an earlier one is on its way to this caller too.
-   * Throws `idempotency_mismatch`, `request_in_progress` and `invalid_request`.
+   * Throws `idempotency_mismatch`, `payment_identifier_used`, `request_in_progress` and `invalid_request`.
    */
   join(exchange: Exchange, asked: Asked): Responder | null {
     if (this.#limits.replayBytes === 0) return exchange;
@@ -128,7 +128,7 @@ export class Replays implements Keeper {
     // What nobody pays for need not be known to other gateways.
     const named = asked.keyId !== '';
     if (first === undefined) return this.#begin(exchange, { place, keyed: true, named, fingerprint, retries: 0 });
-    if (first.entry.fingerprint !== fingerprint) throw mismatch();
+    if (first.entry.fingerprint !== fingerprint) throw mismatch(exchange.header('idempotency-key') !== undefined);
     // A stream that has begun can be joined; what has no head yet may be long in coming, unless nobody waits for it any more.
     const joinable = first.replayable && (first.state === 'ended' || first.headSent || first.unattended);
     if (!joinable) throw inProgress();

@@ -34,8 +34,8 @@ export async function claimNow({ gateway }: WalletGateway): Promise<void> {
   const claims = payments?.channels?.claims;
   await claims?.round(0n);
   // Signs and sends; the chain mines at once; the next look sees its nonce used.
-  await payments?.sender.tendOnce();
-  await payments?.sender.tendOnce();
+  await payments?.sender?.tendOnce();
+  await payments?.sender?.tendOnce();
   await claims?.round(0n);
 }
 

@@ -75,6 +75,18 @@ export function mppFetch(account: PrivateKeyAccount, inner: typeof fetch = fetch
   return client.fetch as typeof fetch;
 }
 
+/** A way out for clients that are told to come back: it sends the very same again, payment and all, until there is another answer. */
+export const patiently: typeof fetch = async (input, init) => {
+  const request = new Request(input, init);
+  for (;;) {
+    const answer = await fetch(request.clone());
+    if (answer.status !== 503 && answer.status !== 409) return answer;
+    const { error } = (await answer.clone().json()) as { error: { code: string } };
+    if (!['payment_pending', 'payments_unavailable', 'request_in_progress'].includes(error.code)) return answer;
+    await new Promise((resolve) => setTimeout(resolve, Number(answer.headers.get('retry-after-ms'))));
+  }
+};
+
 /** A request for a call that holds little. */
 export function chatInit(body: object = {}, headers: Readonly<Record<string, string>> = {}): RequestInit {
   return {

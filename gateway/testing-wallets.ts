@@ -12,11 +12,28 @@ export interface WalletGateway extends AsyncDisposable {
   /** A new wallet with so much, and no ether: payers need none. */
   payer(units?: bigint): Promise<LocalWallet>;
   /** What the owner of a key sees of its account. */
-  account(key: string | null): Promise<{ balance: bigint; charged: bigint; calls: readonly { outcome: string }[] }>;
+  account(
+    key: string | null,
+  ): Promise<{ balance: bigint; charged: bigint; calls: readonly { outcome: string; usage: object }[] }>;
   /** How many payments are in which state. */
   payments(): Promise<Record<string, bigint>>;
   /** What the treasury has, in nano-USD. */
   treasuryNanousd(): Promise<bigint>;
+  /** Where all that wallets ever paid in is now, in nano-USD, by the ledger. */
+  whereabouts(): Promise<Whereabouts>;
+}
+
+interface Whereabouts {
+  readonly deposited: bigint;
+  /** In agents' accounts, and what gateways have leased of it for calls. */
+  readonly balances: bigint;
+  readonly holds: bigint;
+  /** What calls were charged: the operators' part as far as it was not paid out, and the host's. */
+  readonly operators: bigint;
+  readonly revenue: bigint;
+  /** Booked, and not yet seen on the chain; seen there. */
+  readonly leaving: bigint;
+  readonly paidOut: bigint;
 }
 
 const PAYER_UNITS = 50_000_000n;
@@ -24,7 +41,7 @@ const PAYER_UNITS = 50_000_000n;
 /** Starts both. Without options: two keys that pay gas, and one simulated worker. */
 export async function startWalletGateway(
   options: TestOptions = {},
-  payments: Partial<PaymentsConfig> = {},
+  payments: Partial<PaymentsConfig> | ((chain: LocalChain) => Promise<Partial<PaymentsConfig>>) = {},
 ): Promise<WalletGateway> {
   const chain = await startLocalChain();
   const treasury = await chain.wallet();
@@ -37,11 +54,12 @@ export async function startWalletGateway(
     gasKeys,
     facilitator: null,
     leastNanousd: 1_000_000n,
+    depositConfirmations: 1n,
     confirmations: 0n,
     upto: null,
     channels: { leastDeposit: 10_000_000n, claimMinimum: 1n },
     payouts: { holdBackSeconds: 0, everySeconds: null, minimum: 0n, withdrawalMinimum: 10_000_000n },
-    ...payments,
+    ...(typeof payments === 'function' ? await payments(chain) : payments),
   };
   const config = { gatewayUrl: 'https://gate.example.com', ...options.config, payments: configured };
   const gateway = await startTestGateway({ ...options, config });
@@ -54,6 +72,7 @@ export async function startWalletGateway(
     payer: (units = PAYER_UNITS) => chain.wallet({ usdc: units, wei: 0n }),
     account: (key) => accountOf(url, key ?? ''),
     payments: () => paymentStates(gateway),
+    whereabouts: () => whereabouts(gateway),
     treasuryNanousd: async () => (await chain.usdcOf(treasury.address)) * 1_000n,
     [Symbol.asyncDispose]: async () => {
       await gateway.stop();
@@ -69,7 +88,9 @@ async function accountOf(url: WalletGateway['url'], key: string) {
     return (await answer.json()) as Answer;
   };
   const { balance_nanousd } = await ask<{ balance_nanousd: string }>('/v1/account');
-  const { data } = await ask<{ data: { charged_nanousd: string; outcome: string }[] }>('/v1/calls?limit=100');
+  const { data } = await ask<{ data: { charged_nanousd: string; outcome: string; usage: object }[] }>(
+    '/v1/calls?limit=100',
+  );
   const charged = data.reduce((sum, call) => sum + BigInt(call.charged_nanousd), 0n);
   return { balance: BigInt(balance_nanousd), charged, calls: data };
 }
@@ -78,6 +99,27 @@ async function paymentStates({ database }: TestGateway): Promise<Record<string, 
   const rows = await database.sql<{ state: string; count: bigint }[]>`
     select state, count(*)::bigint as count from payment group by state`;
   return Object.fromEntries(rows.map(({ state, count }) => [state, count]));
+}
+
+async function whereabouts({ database: { sql }, accountId }: TestGateway): Promise<Whereabouts> {
+  const [sums] = await sql<Whereabouts[]>`
+    with moved as (
+      select t.kind, sum(e.amount) as amount from txn t join entry e on e.txn_id = t.id
+      where t.kind in ('deposit', 'payout_paid') and e.account_id <> 'world' and e.account_id <> ${accountId} group by t.kind
+    ), held as (
+      -- The agent whose money a test credited by hand has none of the wallets'.
+      select kind, sum(balance) as amount from account where id <> ${accountId} group by kind
+    )
+    select
+      coalesce((select amount from moved where kind = 'deposit'), 0)::bigint as deposited,
+      coalesce((select amount from held where kind = 'prepaid'), 0)::bigint as balances,
+      coalesce((select amount from held where kind = 'escrow'), 0)::bigint as holds,
+      coalesce((select amount from held where kind = 'earnings'), 0)::bigint as operators,
+      coalesce((select amount from held where kind = 'revenue'), 0)::bigint as revenue,
+      coalesce((select amount from held where kind = 'payout_pending'), 0)::bigint as leaving,
+      coalesce((select -amount from moved where kind = 'payout_paid'), 0)::bigint as "paidOut"`;
+  if (sums === undefined) throw new Error('nothing was summed');
+  return sums;
 }
 
 export async function errorCode(answer: Response): Promise<string> {

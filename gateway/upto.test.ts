@@ -24,8 +24,8 @@ async function settleNow({ gateway }: WalletGateway): Promise<void> {
   const { payments, ledger } = gateway.running.gateway;
   await ledger.settler.drain();
   await payments?.credit?.credit.round();
-  await payments?.sender.tendOnce();
-  await payments?.sender.tendOnce();
+  await payments?.sender?.tendOnce();
+  await payments?.sender?.tendOnce();
   await payments?.credit?.credit.round();
 }
 

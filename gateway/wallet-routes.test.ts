@@ -89,7 +89,7 @@ test('a wallet that signs in sees its account, calls from it, and makes keys of 
   expect((await site.account(recovered)).balance).toBe((await site.account(key)).balance);
 });
 
-test('a wallet can end a key that was stolen from it, and goes on', async () => {
+test('T22: a wallet can end a key that was stolen from it, and goes on', async () => {
   const { payer, key } = await known();
   const list = (await (await ask('/v1/keys', await signed(payer))).json()) as { data: { id: string }[] };
   const stolen = list.data.at(-1)?.id ?? '';

@@ -1,7 +1,7 @@
 /** The ways to pay as the gateway knows them: what payments/ has, and the keys of wallets' accounts. */
 import { hash } from 'node:crypto';
 import { BadSignIn, type HeaderOf } from '../payments/methods/method.ts';
-import type { Payments } from '../payments/methods/open.ts';
+import type { Payments, PaymentsOptions } from '../payments/methods/open.ts';
 import { isTransient } from '../payments/retry.ts';
 import type { Keyring, Principal } from './auth.ts';
 import { apiError } from './errors.ts';
@@ -19,13 +19,21 @@ export interface Wallets extends Payments {
 
 const RETRY_AFTER_MS = 1_000;
 
+/** Loads what the ways to pay stand on, and answers how to open them. */
+export type LoadPayments = () => Promise<(options: PaymentsOptions) => Payments>;
+
 /** Opens the ways to pay that are configured; null where none is. What they stand on is loaded only then. */
-export async function openWallets(platform: Platform, keyring: Keyring, secretKey: string): Promise<Wallets | null> {
+export async function openWallets(
+  platform: Platform,
+  keyring: Keyring,
+  secretKey: string,
+  load: LoadPayments,
+): Promise<Wallets | null> {
   const { config, database, log } = platform;
   const { sql } = database;
   if (config.payments === null) return null;
-  const { openPayments } = await import('../payments/methods/open.ts');
-  const payments = openPayments({
+  const open = await load();
+  const payments = open({
     ...config.payments,
     sql,
     log,
@@ -40,7 +48,10 @@ export async function openWallets(platform: Platform, keyring: Keyring, secretKe
     const known = await keyring.ownerOf(accountId);
     if (known !== null) return { principal: known, key: null };
     const { key } = await createKey(sql, keyring, { ownerId: accountId, kind: 'live', name: 'wallet' });
-    return { principal: await keyring.authenticate(`Bearer ${key}`, 'agent'), key };
+    // Not as a stranger's key is looked up: so many of those at once are refused, and this caller has paid.
+    const principal = await keyring.ownerOf(accountId);
+    if (principal === null) throw new Error(`the key of ${accountId} was revoked as soon as it was made`);
+    return { principal, key };
   };
   const signedIn = async (header: HeaderOf) => {
     const text = header('sign-in-with-x');

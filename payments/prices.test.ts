@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
 import { testDatabase } from '../db/testing.ts';
 import { affordableCompletionTokens, cost, operatorShare, type Price, PriceList, quote } from './prices.ts';
+import { nanousdOf, unitsFor } from './units.ts';
 
 const perMillion = fc.bigInt({ min: 0n, max: 100_000_000_000n });
 const anyPrice: fc.Arbitrary<Price> = fc
@@ -33,6 +34,30 @@ test('cached tokens, the other prompt tokens, completion tokens and milliseconds
   const price = { version: 1, model: 'm', input: 4_000_000n, cachedInput: 1_000_000n, output: 10_000_000n, perMs: 7n };
   expect(cost(price, { promptTokens: 10, cachedTokens: 4, completionTokens: 3, billedMs: 5 })).toBe(
     24n + 4n + 30n + 35n,
+  );
+});
+
+test('T12: rounded once: a charge is never below the exact cost nor a nano-USD above it, a payment asked for never an atomic unit above', () => {
+  fc.assert(
+    fc.property(anyPrice, usage, (price, used) => {
+      // In millionths of a nano-USD, in which prices are exact.
+      const cached = used.cachedTokens < used.promptTokens ? used.cachedTokens : used.promptTokens;
+      const exact =
+        BigInt(used.promptTokens - cached) * price.input +
+        BigInt(cached) * price.cachedInput +
+        BigInt(used.completionTokens) * price.output +
+        BigInt(used.billedMs) * price.perMs * 1_000_000n;
+      const charged = cost(price, used);
+      const asked = nanousdOf(unitsFor(charged));
+      for (const [amount, step] of [
+        [charged, 1n],
+        [asked, nanousdOf(1n)],
+      ] as const) {
+        expect(amount * 1_000_000n).toBeGreaterThanOrEqual(exact);
+        expect((amount - step) * 1_000_000n).toBeLessThan(exact === 0n ? 1n : exact);
+      }
+    }),
+    { numRuns: 2_000 },
   );
 });
 

@@ -5,6 +5,8 @@ import { type CallRow, callJson } from './calls.ts';
 import { inTransaction } from './retry.ts';
 
 const ALGORITHM = 'EdDSA';
+/** Far less than an old key stays published. */
+const SIGNER_FOR_MS = 10_000;
 /** Lets one gateway at a time make the first key. */
 const FIRST_KEY_LOCK = 7_310_003;
 
@@ -25,12 +27,31 @@ export async function signReceipt(sql: Sql, call: CallRow, issuer: string): Prom
     .sign(await importJWK(privateJwk, ALGORITHM));
 }
 
-/** A compact JWS of another statement of ours, as x402 has its receipts: the key is named by a host's DID, which publishes it. */
-export async function signStatement(sql: Sql, statement: object, did: string): Promise<string> {
-  const { kid, privateJwk } = (await signer(sql)) ?? (await firstKey(sql));
-  return new CompactSign(new TextEncoder().encode(JSON.stringify(statement)))
-    .setProtectedHeader({ alg: ALGORITHM, kid: `${did}#${kid}` })
-    .sign(await importJWK(privateJwk, ALGORITHM));
+/**
+ * Signs other statements of ours, as x402 has its receipts: compact JWS whose key is named by a host's DID, which publishes it. Payers wait
+ * for it: the key is kept for a moment, so that most statements cost no question.
+ */
+export function statementSigner(sql: Sql, did: string): (statement: object) => Promise<string> {
+  let known: {
+    readonly untilMs: number;
+    readonly signer: Promise<{ kid: string; key: Awaited<ReturnType<typeof importJWK>> }>;
+  } | null = null;
+  const load = async () => {
+    const { kid, privateJwk } = (await signer(sql)) ?? (await firstKey(sql));
+    return { kid, key: await importJWK(privateJwk, ALGORITHM) };
+  };
+  return async (statement) => {
+    if (known === null || performance.now() > known.untilMs) {
+      known = { untilMs: performance.now() + SIGNER_FOR_MS, signer: load() };
+      known.signer.catch(() => {
+        known = null;
+      });
+    }
+    const { kid, key } = await known.signer;
+    return new CompactSign(new TextEncoder().encode(JSON.stringify(statement)))
+      .setProtectedHeader({ alg: ALGORITHM, kid: `${did}#${kid}` })
+      .sign(key);
+  };
 }
 
 /** A host's name as a DID (did:web): its keys are in the document that `didDocument` makes. */

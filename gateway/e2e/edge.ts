@@ -15,10 +15,11 @@ export interface Edge {
   stop(): Promise<void>;
 }
 
-/** Starts it on a free port before a Postgres, and resolves when it listens. */
-export async function startEdge(databaseUrl: string): Promise<Edge> {
+/** Starts it on a free port before a Postgres, with these variables, and resolves when it listens. */
+export async function startEdge(databaseUrl: string, variables: Readonly<Record<string, string>> = {}): Promise<Edge> {
   const scratch = await mkdtemp(join(tmpdir(), 'faregate-edge-'));
   const options = ['--ip', '127.0.0.1', '--port', '0', '--inspector-port', '0', '--persist-to', scratch];
+  for (const [name, value] of Object.entries(variables)) options.push('--var', `${name}:${value}`);
   const child = spawn(process.execPath, [wrangler, 'dev', ...options, '--show-interactive-dev-session=false'], {
     cwd: root,
     env: {

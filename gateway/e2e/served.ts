@@ -51,7 +51,10 @@ export async function serve(
 export const FUNDS_NANOUSD = 10_000_000_000n;
 
 /** A price, an operator with one worker that serves, and a funded agent, whose key is answered. */
-export async function openMarket({ url, adminKey }: Served, workerUrl: string): Promise<string> {
+export async function openMarket(
+  { url, adminKey }: Pick<Served, 'url' | 'adminKey'>,
+  workerUrl: string,
+): Promise<string> {
   const admin = client(`${url}/admin/v1`, adminKey);
   await admin('PUT', '/prices/tiny', { input: 1_000_000, cached_input: 0, output: 2_000_000, per_ms: 10 });
   const { key: operatorKey } = await admin('POST', '/operators', { name: 'operator' });

@@ -7,6 +7,8 @@ export interface Network {
   readonly chain: Chain;
   /** `name` and `version` are those of its EIP-712 domain: they differ between networks. */
   readonly usdc: { readonly address: Address; readonly name: string; readonly version: string };
+  /** Where the host does not say: so many blocks, its own included, hold a payment that counts. */
+  readonly depositConfirmations: bigint;
 }
 
 /** These are at the same address on every network. */
@@ -21,6 +23,8 @@ export const PERMIT2: Address = '0x000000000022D473030F116dDEE9F6B43aC78BA3';
 export const UPTO_PROXY: Address = '0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002';
 
 const ETHER = { name: 'Ether', symbol: 'ETH', decimals: 18 };
+/** One sequencer orders these networks: what is in a block is taken back only when that one fails. */
+const SEQUENCED = 1n;
 const contracts = { multicall3: { address: MULTICALL3 } };
 
 /** By the name that a host's configuration gives them. */
@@ -36,6 +40,7 @@ export const NETWORKS = {
       rpcUrls: { default: { http: ['https://mainnet.base.org'] } },
     },
     usdc: { address: '0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913', name: 'USD Coin', version: '2' },
+    depositConfirmations: SEQUENCED,
   },
   'base-sepolia': {
     id: 'eip155:84532',
@@ -49,5 +54,6 @@ export const NETWORKS = {
       rpcUrls: { default: { http: ['https://sepolia.base.org'] } },
     },
     usdc: { address: '0x036CbD53842c5426634e7929541eC2318f3dCF7e', name: 'USDC', version: '2' },
+    depositConfirmations: SEQUENCED,
   },
 } as const satisfies Record<string, Network>;

@@ -111,7 +111,8 @@ test('T8: a gateway that stops after it sent the transfer loses nothing: the nex
   };
   const { sql } = site.database;
   const limits = { waitMs: 100, atOnce: 8, atOncePerPayer: 8, log: { warn: () => {} } };
-  const dying = new Deposits({ sql, evm: first.evm, settlement: stopped, ...limits });
+  const payTo = site.treasury.address;
+  const dying = new Deposits({ sql, evm: first.evm, settlement: stopped, payTo, ...limits });
   void dying.fund('x402', await site.authorize(payer, UNITS), null);
   await expect.poll(() => site.chain.usdcOf(site.treasury.address)).toBe(UNITS);
   expect(await site.states()).toEqual(['settling']);

@@ -5,11 +5,11 @@ import {
   createPublicClient,
   encodeFunctionData,
   fallback,
+  formatTransactionReceipt,
   http,
   type Log,
   type PublicClient,
   parseEventLogs,
-  TransactionReceiptNotFoundError,
 } from 'viem';
 import { usdcAbi } from '../chain/abi.ts';
 import type { Network } from '../chain/networks.ts';
@@ -20,16 +20,21 @@ export interface Transfer {
   readonly transaction: Hex;
 }
 
+/** A transfer that a reorganisation put into another block is in one at most so much older: looked for there too. */
+const REORGANISED_BLOCKS = 64n;
 const RPC_TIMEOUT_MS = 5_000;
 const RPC_RETRIES = 2;
 
 export class Evm {
   readonly network: Network;
   readonly client: PublicClient;
+  readonly #confirmations: bigint;
   #checked: Promise<void> | null = null;
 
-  constructor(network: Network, rpcUrls: readonly string[]) {
+  /** `confirmations`: so many blocks must hold a payer's transfer, its own included, before it has arrived. */
+  constructor(network: Network, rpcUrls: readonly string[], confirmations = 1n) {
     this.network = network;
+    this.#confirmations = confirmations;
     const options = { timeout: RPC_TIMEOUT_MS, retryCount: RPC_RETRIES, retryDelay: 50 };
     const transport = fallback(rpcUrls.map((url) => http(url, options)));
     this.client = createPublicClient({ chain: network.chain, transport, cacheTime: 0 }) as PublicClient;
@@ -54,9 +59,19 @@ export class Evm {
     return this.client.getBlockNumber();
   }
 
-  /** The chain's own clock, in seconds. */
+  /** The chain's own clock where it is deep enough, in seconds: what had to be mined before then has arrived, or never will. */
   async now(): Promise<bigint> {
-    return (await this.client.getBlock({ blockTag: 'latest' })).timestamp;
+    const blockNumber = await this.#deepest();
+    const where = blockNumber === null ? { blockTag: 'latest' as const } : { blockNumber };
+    return (await this.client.getBlock(where)).timestamp;
+  }
+
+  /** The newest block that is deep enough; null: each is, once it is there. */
+  async #deepest(): Promise<bigint | null> {
+    if (this.#confirmations === 1n) return null;
+    const above = this.#confirmations - 1n;
+    const head = await this.head();
+    return head > above ? head - above : 0n;
   }
 
   /**
@@ -100,13 +115,14 @@ export class Evm {
     });
   }
 
-  /** The transfer of an authorization in one transaction: null while it is not mined, or when it did not happen there. */
+  /** What one transaction did of an authorization: its transfer, `failed` for nothing, null while it is not mined deep enough. */
   async transferIn(transaction: Hex, authorization: Authorization): Promise<Transfer | 'failed' | null> {
-    const receipt = await this.client.getTransactionReceipt({ hash: transaction }).catch((error: unknown) => {
-      if (error instanceof TransactionReceiptNotFoundError) return null;
-      throw error;
-    });
-    if (receipt === null) return null;
+    // The depth first: the receipt is then that of a block which was there when the chain was so long.
+    const deepest = await this.#deepest();
+    // Asked for as it is: looked for often before it is there, and an error each time would be dear.
+    const raw = await this.client.request({ method: 'eth_getTransactionReceipt', params: [transaction] });
+    const receipt = raw === null ? null : formatTransactionReceipt(raw);
+    if (receipt === null || (deepest !== null && receipt.blockNumber > deepest)) return null;
     return receipt.status === 'success' && this.#shows(receipt.logs, authorization) ? { transaction } : 'failed';
   }
 
@@ -117,7 +133,7 @@ export class Evm {
       abi: usdcAbi,
       eventName: 'AuthorizationUsed',
       args: { authorizer: authorization.from, nonce: authorization.nonce },
-      fromBlock: block,
+      fromBlock: block > REORGANISED_BLOCKS ? block - REORGANISED_BLOCKS : 0n,
       strict: true,
     });
     if (used === undefined) return null;

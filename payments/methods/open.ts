@@ -5,18 +5,15 @@ import type { Network } from '../chain/networks.ts';
 import { type OpenChannels, openChannels } from '../channels/open.ts';
 import type { Nanousd } from '../money.ts';
 import { openPayouts, type Payouts, type PayoutTerms } from '../payouts/open.ts';
-import { didOf, signStatement } from '../receipt.ts';
 import { type OpenCredit, openCredit } from '../upto/open.ts';
 import type { Hex } from './authorization.ts';
-import { Deposits, type DepositsLog } from './deposits.ts';
+import type { DepositsLog } from './deposit-steps.ts';
+import { Deposits } from './deposits.ts';
 import { Evm } from './evm.ts';
-import { exactScheme, requirements } from './exact.ts';
-import type { PaymentMethod } from './method.ts';
-import { mppMethod } from './mpp.ts';
+import { requirements } from './exact.ts';
 import { Sender, type SenderLog } from './sender.ts';
 import { hostedSettlement, ownSettlement } from './settlement.ts';
-import { SignIn } from './sign-in.ts';
-import { x402Method } from './x402.ts';
+import { TIMEOUT_SECONDS, termsOf, type WaysToPay, waysToPay } from './ways.ts';
 
 export interface PaymentsConfig {
   readonly network: Network;
@@ -30,7 +27,9 @@ export interface PaymentsConfig {
   /** Who sends the payers' transfers in our place. */
   readonly facilitator: { readonly url: string; readonly key: string | null } | null;
   readonly leastNanousd: Nanousd;
-  /** What lies so many blocks deep in the chain is final. */
+  /** So many blocks hold a payment, its own included, before it is credited. */
+  readonly depositConfirmations: bigint;
+  /** What we pay out is final when so many blocks lie above its own. */
   readonly confirmations: bigint;
   readonly payouts: PayoutTerms;
   /** How wallets pay by vouchers from channels; null: they do not. Only where there is a treasury. */
@@ -64,66 +63,58 @@ export interface PaymentsOptions extends PaymentsConfig {
   readonly atOncePerPayer: number;
 }
 
-export interface Payments {
-  readonly evm: Evm;
-  readonly sender: Sender;
-  readonly deposits: Deposits;
-  /** In the order in which they are offered. */
-  readonly methods: readonly PaymentMethod[];
-  readonly signIn: SignIn | null;
+/** The ways to pay, as whoever serves callers needs them. */
+export interface Payments extends WaysToPay {
+  /** What sends our transactions; null where there are no keys. */
+  readonly sender: Sender | null;
+  /** Null where there is no treasury to pay from. */
+  readonly payouts: Payouts | null;
   /** Null where no channels are opened. */
   readonly channels: OpenChannels | null;
   /** Null where nothing is paid on credit. */
   readonly credit: OpenCredit | null;
-  /** Null where there is no treasury to pay from. */
-  readonly payouts: Payouts | null;
-  close(): void;
+  close(): Promise<void>;
 }
 
-/** How long a payer has to answer a 402. */
-const TIMEOUT_SECONDS = 300;
+/** And what they stand on, where the keys are. */
+export interface OwnPayments extends Payments {
+  readonly evm: Evm;
+  readonly sender: Sender;
+  readonly deposits: Deposits;
+}
 
 /** Opens what was configured. The chain need not be there yet. */
-export function openPayments(options: PaymentsOptions): Payments {
-  const { network, leastNanousd, facilitator, waitMs, sql, log } = options;
+export function openPayments(options: PaymentsOptions): OwnPayments {
+  const { network, facilitator, waitMs, sql, log, atOnce, atOncePerPayer } = options;
   const payTo = options.payTo ?? treasuryOf(options);
-  const terms = { network, payTo, leastNanousd, timeoutSeconds: TIMEOUT_SECONDS };
-  const evm = new Evm(network, options.rpcUrls);
+  const terms = termsOf(options, payTo);
+  const evm = new Evm(network, options.rpcUrls, options.depositConfirmations);
   const sender = new Sender({ sql, evm, keys: options.gasKeys, log });
   const settlement =
     facilitator === null
       ? ownSettlement(evm, sender)
       : hostedSettlement({ ...facilitator, timeoutMs: waitMs }, ({ value }) => requirements(terms, value));
-  const { atOnce, atOncePerPayer } = options;
-  const deposits = new Deposits({ sql, evm, settlement, log, waitMs, atOnce, atOncePerPayer });
-  const { origin, secretKey } = options;
-  const signIn = origin === null ? null : new SignIn({ sql, evm, origin, secretKey });
-  const realm = origin === null ? 'faregate' : new URL(origin).host;
-  const sign = origin === null ? null : (statement: object) => signStatement(sql, statement, didOf(origin));
+  const deposits = new Deposits({ sql, evm, settlement, payTo, log, waitMs, atOnce, atOncePerPayer });
   const payouts =
     options.treasuryKey === null ? null : openPayouts({ ...options, treasuryKey: options.treasuryKey, evm, sender });
   const channels = channelsOf(options, evm, sender);
   const credit = creditOf(options, evm, sender);
   const byUse = [channels?.scheme, credit?.scheme].filter((scheme) => scheme !== undefined);
-  const schemes = [exactScheme({ terms, deposits, sign }), ...byUse];
-  const ends = [
-    sender.tend(),
-    deposits.watch(),
-    () => payouts?.close(),
-    () => channels?.close(),
-    () => credit?.close(),
-  ];
+  const [tended, watched] = [sender.tend(), deposits.watch()];
   return {
     evm,
     sender,
     deposits,
     payouts,
-    signIn,
     channels,
     credit,
-    methods: [x402Method(schemes, signIn), mppMethod({ terms, deposits, realm, secretKey })],
-    close: () => {
-      for (const end of ends) end();
+    ...waysToPay(options, terms, evm, deposits, byUse),
+    close: async () => {
+      tended();
+      payouts?.close();
+      channels?.close();
+      credit?.close();
+      await watched();
     },
   };
 }

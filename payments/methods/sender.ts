@@ -11,16 +11,7 @@ import type { Sql } from '../../db/connect.ts';
 import { inTransaction } from '../retry.ts';
 import { type Hex, walletId } from './authorization.ts';
 import type { Evm } from './evm.ts';
-
-export interface Outgoing {
-  /** What it is for, such as `payment:…`: the same again sends nothing new. */
-  readonly purpose: string;
-  readonly to: Hex;
-  readonly data: Hex;
-  readonly gas: bigint;
-  /** Whose address it must come from; any key of ours by default. */
-  readonly from?: Hex;
-}
+import { busySigners, noteMined, type Outgoing, pendingOf, type SentRow as Row, storedFor } from './sender-rows.ts';
 
 export interface SenderOptions {
   readonly sql: Sql;
@@ -43,19 +34,6 @@ export interface Sent {
 /** Nothing was stored and nothing was sent: no key has room, or the chain does not answer. */
 export class NotSent extends Error {
   override readonly name = 'NotSent';
-}
-
-interface Row extends Outgoing {
-  readonly id: string;
-  readonly signerId: string;
-  readonly nonce: bigint;
-  readonly raw: Hex | null;
-  readonly hash: Hex | null;
-  /** What it was signed for; null before. */
-  readonly maxFeePerGas: bigint | null;
-  readonly priorityFeePerGas: bigint | null;
-  readonly replacements: bigint;
-  readonly idleMs: bigint;
 }
 
 interface Fees {
@@ -152,13 +130,12 @@ export class Sender {
   }
 
   async tendOnce(): Promise<void> {
-    for (const [signerId, rows] of Map.groupBy(await this.#pending(), ({ signerId }) => signerId)) {
+    const { sql, evm } = this.#options;
+    for (const signerId of await busySigners(sql, this.#ours)) {
       const account = this.#accounts.get(signerId);
       if (account === undefined) continue;
-      const mined = BigInt(await this.#options.evm.client.getTransactionCount({ address: account.address }));
-      await this.#options.sql`
-        update chain_transaction set state = 'mined' where signer_id = ${signerId} and nonce < ${mined} and state = 'pending'`;
-      for (const row of rows.filter(({ nonce }) => nonce >= mined)) await this.#tendRow(row);
+      await noteMined(sql, signerId, BigInt(await evm.client.getTransactionCount({ address: account.address })));
+      for (const row of await pendingOf(sql, signerId)) await this.#tendRow(row);
     }
   }
 
@@ -273,28 +250,13 @@ export class Sender {
   }
 
   async #rowOf(purpose: string): Promise<Row> {
-    const { sql } = this.#options;
-    const [row] = await selectRows(sql, sql`purpose = ${purpose}`);
+    const row = await storedFor(this.#options.sql, purpose);
     if (row === undefined) throw new Error(`${purpose} is not stored`);
     return row;
-  }
-
-  #pending(): Promise<Row[]> {
-    const { sql } = this.#options;
-    const own = sql`signer_id in (select jsonb_array_elements_text(${this.#ours}::text::jsonb))`;
-    return selectRows(sql, sql`state = 'pending' and ${own} order by signer_id, nonce`);
   }
 
   /** JSON of the names of our keys. */
   get #ours(): string {
     return JSON.stringify([...this.#accounts.keys()]);
   }
-}
-
-function selectRows(sql: Sql, where: ReturnType<Sql>): Promise<Row[]> {
-  return sql<Row[]>`
-    select id, purpose, signer_id as "signerId", nonce, "to", data, gas, max_fee_per_gas as "maxFeePerGas",
-      priority_fee_per_gas as "priorityFeePerGas", raw, hash, replacements::bigint as replacements,
-      (extract(epoch from now() - sent_at) * 1000)::bigint as "idleMs"
-    from chain_transaction where ${where}`;
 }

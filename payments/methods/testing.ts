@@ -4,7 +4,7 @@ import { type TestDatabase, testDatabase } from '../../db/testing.ts';
 import { type LocalChain, type LocalWallet, startLocalChain } from '../chain/local.ts';
 import { balances } from '../ledger.ts';
 import type { Authorization, Hex } from './authorization.ts';
-import { openPayments, type Payments, type PaymentsOptions } from './open.ts';
+import { type OwnPayments, openPayments, type PaymentsOptions } from './open.ts';
 import { accountOfWallet } from './payment-rows.ts';
 
 export interface PaymentSite extends AsyncDisposable {
@@ -12,7 +12,7 @@ export interface PaymentSite extends AsyncDisposable {
   readonly database: TestDatabase;
   readonly treasury: LocalWallet;
   /** Another gateway's payments on the same database and chain. It looks after nothing by itself: tests say when. */
-  open(options?: Partial<PaymentsOptions>): Payments;
+  open(options?: Partial<PaymentsOptions>): OwnPayments;
   /** An authorization of so many units to the treasury. */
   authorize(payer: LocalWallet, units: bigint, change?: { validForSeconds?: bigint }): Promise<Authorization>;
   /** What the wallet's account has; null without one. */
@@ -50,6 +50,7 @@ export async function startPaymentSite(): Promise<PaymentSite> {
         gasKeys: [treasury.privateKey],
         facilitator: null,
         leastNanousd: 1n,
+        depositConfirmations: 1n,
         confirmations: 0n,
         upto: { cap: 100_000_000n },
         callMs: 60_000,
@@ -64,7 +65,7 @@ export async function startPaymentSite(): Promise<PaymentSite> {
         atOncePerPayer: 64,
         ...options,
       });
-      payments.close();
+      void payments.close();
       return payments;
     },
     authorize: async (payer, value, { validForSeconds = 300n } = {}) => {

@@ -63,7 +63,7 @@ async function until(happened: () => boolean | Promise<boolean>): Promise<void> 
   while (!(await happened())) await new Promise((resolve) => setTimeout(resolve, 10));
 }
 
-test('three processes that pay the same payouts at once move the money of each once', async () => {
+test('T27: three processes that pay the same payouts at once move the money of each once', async () => {
   await withPayouts(20, async (world) => {
     const children = [1, 2, 3].map(() => spawnPaymaster(world, world.chain.url));
     await Promise.all(children.map(ended));
@@ -71,7 +71,7 @@ test('three processes that pay the same payouts at once move the money of each o
   });
 });
 
-test('a payout whose process is killed right after the broadcast, before it knew, is paid once by the next', async () => {
+test('T27: a payout whose process is killed right after the broadcast, before it knew, is paid once by the next', async () => {
   await withPayouts(3, async (world) => {
     await using rpc = await startFaultyRpc(world.chain.url);
     rpc.lose('eth_sendRawTransaction', 1_000);
@@ -89,7 +89,7 @@ test.each([
   ['the claim', 'eth_call'],
   ['the price of gas', 'eth_getBlockByNumber'],
   ['the proof', 'eth_getLogs'],
-])('killed at %s, nothing is lost and nothing is paid twice', async (_, method) => {
+])('T27: killed at %s, nothing is lost and nothing is paid twice', async (_, method) => {
   await withPayouts(2, async (world) => {
     await using rpc = await startFaultyRpc(world.chain.url);
     rpc.lose(method, 1_000);
@@ -138,7 +138,7 @@ test('with blocks of two seconds, and a node that loses answers to broadcasts an
   });
 });
 
-test('one transfer that ten connections book at once goes to the world once', async () => {
+test('T27: one transfer that ten connections book at once goes to the world once', async () => {
   await withPayouts(1, async ({ database: { sql }, payouts: [payout], ...world }) => {
     await testPaymaster({ ...world, sql }).paymaster.round();
     const [{ hash } = { hash: '' }] = await sql<{ hash: string }[]>`select hash from chain_transaction`;

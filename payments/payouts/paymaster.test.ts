@@ -98,7 +98,7 @@ test('a treasury without money pays nobody, and pays all once it has some', asyn
   expect(await chain.usdcOf(wallet.address)).toBe(9n);
 });
 
-test('a batch that somebody sends again moves nothing more', async () => {
+test('T27: a batch that is replayed moves nothing more', async () => {
   await using all = await world(50_000_000n);
   const { chain, sql, source, treasury } = all;
   const wallet = await chain.wallet({ wei: 0n });

@@ -30,6 +30,8 @@ const GAS_PER_PAYOUT = 95_000n;
 
 export class Paymaster {
   readonly #options: PaymasterOptions;
+  /** Used without a transfer, when last looked: a node may show what a block did a moment before its logs. */
+  #odd: ReadonlySet<string> = new Set();
 
   constructor(options: PaymasterOptions) {
     this.#options = options;
@@ -47,11 +49,15 @@ export class Paymaster {
   async #reconcile(pending: readonly Booked[]): Promise<number> {
     const { sql, log } = this.#options;
     let closed = 0;
+    const odd = new Set<string>();
     for (const { payout, outcome } of await outcomesOf(this.#options, pending)) {
-      if (outcome.state === 'odd') log.warn({ payout: payout.id }, 'an authorization was used and moved no money');
+      if (outcome.state === 'odd') odd.add(payout.id);
+      if (outcome.state === 'odd' && this.#odd.has(payout.id))
+        log.warn({ payout: payout.id }, 'an authorization was used and moved no money');
       if (outcome.state === 'paid' && (await settlePayout(sql, payout.id, outcome.transaction))) closed += 1;
       if (outcome.state === 'expired' && (await returnPayout(sql, payout.id))) closed += 1;
     }
+    this.#odd = odd;
     return closed;
   }
 

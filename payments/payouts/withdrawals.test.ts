@@ -18,7 +18,7 @@ async function walletAgent(sql: Sql, amount: bigint, network = NETWORK): Promise
 
 const total = ({ prepaid, escrow }: { prepaid: bigint; escrow: bigint }) => prepaid + escrow;
 
-test('goes to the paying wallet alone, in whole units, and the rest stays in the account', async () => {
+test('T23: a withdrawal goes to the paying wallet alone, in whole units, and the rest stays in the account', async () => {
   await using database = await testDatabase();
   const { sql } = database;
   const accountId = await walletAgent(sql, 1_234_567n);
@@ -27,7 +27,7 @@ test('goes to the paying wallet alone, in whole units, and the rest stays in the
   expect(total(await balances(sql, accountId))).toBe(567n);
 });
 
-test('is refused to an account without a wallet on this network, below the minimum, and above what is there', async () => {
+test('T23: a withdrawal is refused to an account without a wallet on this network, below the minimum, and above what is there', async () => {
   await using database = await testDatabase();
   const { sql } = database;
   const [none, elsewhere] = [await fundedAgent(sql, 9_000n), await walletAgent(sql, 9_000n, 'eip155:8453')];
@@ -45,7 +45,7 @@ test('is refused to an account without a wallet on this network, below the minim
   expect(total(await balances(sql, accountId))).toBe(9_999n);
 });
 
-test('fifty copies of one withdrawal at once move the money once, and another amount under its reference is refused', async () => {
+test('T23: fifty copies of one withdrawal at once move the money once, and another amount under its reference is refused', async () => {
   await using database = await testDatabase({ max: 20 });
   const { sql } = database;
   const accountId = await walletAgent(sql, 100_000n);
@@ -56,7 +56,7 @@ test('fifty copies of one withdrawal at once move the money once, and another am
   expect(await ask(40_000n)).toEqual({ code: 'reference_conflict' });
 });
 
-test('many withdrawals at once never take more than is there', async () => {
+test('T23: many withdrawals at once never take more than is there', async () => {
   await using database = await testDatabase({ max: 20 });
   const { sql } = database;
   const accountId = await walletAgent(sql, 100_000n);
@@ -88,7 +88,7 @@ test('what a call holds is not paid out, what gateways have leased and do not us
   await other.close();
 });
 
-test('calls and withdrawals that race for the same money never spend it twice', async () => {
+test('T23: calls and withdrawals that race for the same money never spend it twice', async () => {
   await using database = await testDatabase({ max: 20 });
   const { sql } = database;
   const accountId = await walletAgent(sql, 1_000_000n);
@@ -110,7 +110,7 @@ test('calls and withdrawals that race for the same money never spend it twice', 
   expect(charged + withdrawn + total(await balances(sql, accountId))).toBe(1_000_000n);
 });
 
-test('comes back to the account when the chain did not carry it out', async () => {
+test('a withdrawal comes back to the account when the chain did not carry it out', async () => {
   await using database = await testDatabase();
   const { sql } = database;
   const accountId = await walletAgent(sql, 5_000n);

@@ -1,0 +1,2 @@
+ALTER TABLE "payment" ADD COLUMN "send_at" timestamp with time zone;--> statement-breakpoint
+CREATE INDEX "payment_entrusted" ON "payment" USING btree ("send_at") WHERE "payment"."send_at" is not null and "payment"."state" in ('settling', 'unknown');

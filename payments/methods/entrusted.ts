@@ -1,0 +1,69 @@
+/**
+ * Deposits where no key of ours may be, as on Cloudflare Workers: a payment is reserved and looked at here, sent and credited by a gateway
+ * that has keys, and waited for by its row in the database that they share.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Authorization } from './authorization.ts';
+import { beginPayment, newPayment, outcomeOf, type StepsOptions, tooMany, unseen } from './deposit-steps.ts';
+import { Evm } from './evm.ts';
+import type { Funded, PaymentRefusal } from './method.ts';
+import type { Payments, PaymentsOptions } from './open.ts';
+import * as rows from './payment-rows.ts';
+import { termsOf, waysToPay } from './ways.ts';
+
+interface EntrustedOptions extends StepsOptions {
+  /** How long a request waits for its money to arrive. */
+  readonly waitMs: number;
+  /** So many are on their way at once in all, and for one payer. */
+  readonly atOnce: number;
+  readonly atOncePerPayer: number;
+}
+
+const FIRST_PAUSE_MS = 8;
+const LONGEST_PAUSE_MS = 250;
+
+/** Opens what was configured, without any key: others, on the same database, settle what is paid here. */
+export function openEntrustedPayments(options: PaymentsOptions): Payments {
+  const { network, rpcUrls, payTo } = options;
+  if (payTo === null) throw new Error('where no key is, an address must be configured that payments go to');
+  const evm = new Evm(network, rpcUrls);
+  const deposits = new EntrustedDeposits({ ...options, evm });
+  const ways = waysToPay(options, termsOf(options, payTo), evm, deposits);
+  return { ...ways, sender: null, payouts: null, channels: null, credit: null, close: () => Promise.resolve() };
+}
+
+export class EntrustedDeposits {
+  readonly #options: EntrustedOptions;
+
+  constructor(options: EntrustedOptions) {
+    this.#options = options;
+  }
+
+  /** As `Deposits` does. */
+  async fund(method: string, authorization: Authorization, accountId: string | null): Promise<Funded | PaymentRefusal> {
+    const { sql, evm } = this.#options;
+    const payment = newPayment(evm, method, authorization, accountId);
+    if (!(await this.#admits(payment.payer))) return tooMany;
+    const begun = await beginPayment(this.#options, payment, { entrusted: true });
+    if (begun === null) return outcomeOf(sql, await rows.findPayment(sql, payment.id));
+    return 'code' in begun ? begun : this.#settled(payment.id);
+  }
+
+  /** Waits until a gateway with keys has settled it. One that nobody settles in time stays entrusted, and is asked for again. */
+  async #settled(id: string): Promise<Funded | PaymentRefusal> {
+    const { sql, waitMs } = this.#options;
+    const startMs = performance.now();
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = pauseMs * 2 > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS : pauseMs * 2) {
+      await sleep(pauseMs);
+      const row = await rows.findPayment(sql, id);
+      if (row?.state !== 'settling') return outcomeOf(sql, row);
+      if (performance.now() - startMs > waitMs) return unseen;
+    }
+  }
+
+  /** Nothing is known here of what others admitted: the rows are. */
+  async #admits(payer: string): Promise<boolean> {
+    const { own, all } = await rows.onTheWay(this.#options.sql, payer);
+    return own < this.#options.atOncePerPayer && all < this.#options.atOnce;
+  }
+}
