@@ -3,7 +3,13 @@
  * own version 4, which draws its randomness ahead; drawing it for each id is what such a library's function costs most.
  */
 export function newCallId(): string {
-  const ms = Date.now().toString(16).padStart(12, '0');
-  const random = crypto.randomUUID();
-  return `${ms.slice(0, 8)}-${ms.slice(8)}-7${random.slice(15)}`;
+  const nowMs = Date.now();
+  if (nowMs !== stamp.ms) {
+    const hex = nowMs.toString(16).padStart(12, '0');
+    stamp = { ms: nowMs, text: `${hex.slice(0, 8)}-${hex.slice(8)}-7` };
+  }
+  return stamp.text + crypto.randomUUID().slice(15);
 }
+
+/** The time of the ids of one millisecond. */
+let stamp = { ms: 0, text: '' };

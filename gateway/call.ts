@@ -50,6 +50,11 @@ export class Call {
     this.startedMs = gateway.platform.now();
   }
 
+  /** Monotonic milliseconds. */
+  get now(): () => number {
+    return this.#gateway.platform.now;
+  }
+
   get limits(): Limits {
     return this.#gateway.platform.config.limits;
   }
@@ -100,11 +105,6 @@ export class Call {
 
   get heldNanousd(): bigint {
     return this.#hold?.amount ?? 0n;
-  }
-
-  get estimatedPromptTokens(): number {
-    const { request } = this.#known;
-    return this.#gateway.promptRatios.estimate(request.model, request.promptBytes);
   }
 
   /** Of one answer, as far as its like tell; at most so long. */
@@ -175,12 +175,11 @@ export class Call {
   }
 
   /** Journals how far a stream has come, every 256 tokens or second. */
-  noteProgress(): void {
+  noteProgress(nowMs: number): void {
+    const { tokens, atMs } = this.#progress;
+    if (atMs === 0) this.#progress.atMs = nowMs;
+    if (this.meter.completionTokens - tokens < PROGRESS_TOKENS && (atMs === 0 || nowMs - atMs < PROGRESS_MS)) return;
     const metered = this.meter.read();
-    const nowMs = this.#gateway.platform.now();
-    if (this.#progress.atMs === 0) this.#progress.atMs = nowMs;
-    if (metered.completionTokens - this.#progress.tokens < PROGRESS_TOKENS && nowMs - this.#progress.atMs < PROGRESS_MS)
-      return;
     this.#progress = { tokens: metered.completionTokens, atMs: nowMs };
     this.#hold?.progress(this.#closingRecord('aborted', metered));
   }

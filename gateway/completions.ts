@@ -175,7 +175,7 @@ function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxT
   return {
     need: {
       model: request.model,
-      promptTokens: call.estimatedPromptTokens,
+      promptTokens: call.meter.estimatedPromptTokens,
       outputTokens: call.expectedTokens(maxTokens),
       tokensMax: request.promptTokensMax + maxTokens,
       sequences: request.sequences,

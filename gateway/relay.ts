@@ -3,12 +3,13 @@
  * not ask for; the usage chunk and [DONE] wait until the charge is safe, the first token never does.
  */
 import type { StreamEvent } from '../router/answer.ts';
+import { Deadline } from '../router/deadline.ts';
 import type { Dispatched } from '../router/dispatch.ts';
 import type { StreamOutcome } from '../router/stream.ts';
 import type { Call } from './call.ts';
 import { type ApiError, apiError, errorBody } from './errors.ts';
 import { DeadlineExceeded, Draining, type Responder } from './exchange.ts';
-import { aroundUsage, withCharge } from './usage-bytes.ts';
+import { cutUsage, withCharge } from './usage-bytes.ts';
 
 const streamHeaders = {
   'content-type': 'text/event-stream; charset=utf-8',
@@ -87,13 +88,16 @@ class StreamRelay {
   #flushIsDue = false;
   #usageEvent: StreamEvent | null = null;
   #doneBytes: Uint8Array | null = null;
-  #keepAlive: ReturnType<typeof setTimeout>;
+  /** When the caller has heard nothing for long. */
+  readonly #silence: Deadline;
+  readonly #flushNow = () => this.#flush();
 
   constructor(exchange: Responder, call: Call, stream: Extract<Dispatched, { kind: 'stream' }>) {
     this.#exchange = exchange;
     this.#call = call;
     this.#stream = stream;
-    this.#keepAlive = setTimeout(() => this.#comment(), call.limits.keepAliveMs);
+    this.#silence = new Deadline(call.now, () => this.#comment());
+    this.#spoke(call.now());
   }
 
   run(onEnd: (outcome: StreamOutcome) => void): void {
@@ -108,7 +112,7 @@ class StreamRelay {
     const callerLeft = outcome.kind === 'aborted' && error === null;
     if (callerLeft) this.#pieces.length = 0;
     else this.#flush();
-    clearTimeout(this.#keepAlive);
+    this.#silence.clear();
     if (outcome.kind === 'complete') {
       await this.#call.close('complete', { billable: true });
       this.#exchange.end(Buffer.concat(this.#lastPieces()));
@@ -130,7 +134,7 @@ class StreamRelay {
     }
     if (this.#flushIsDue) return;
     this.#flushIsDue = true;
-    queueMicrotask(() => this.#flush());
+    queueMicrotask(this.#flushNow);
   }
 
   #take(event: StreamEvent): void {
@@ -145,7 +149,7 @@ class StreamRelay {
     }
     const asked = includeUsage && continuousUsage;
     if (event.usage === null || asked) this.#pieces.push(event.bytes);
-    else this.#pieces.push(...bare(event));
+    else this.#pieces.push(bare(event));
   }
 
   /** Once for all frames that one read off the worker's socket brought: what costs is the write, not the bytes. */
@@ -156,8 +160,9 @@ class StreamRelay {
     const bytes = this.#pieces.length === 1 ? only : Buffer.concat(this.#pieces);
     this.#pieces.length = 0;
     if (!this.#exchange.write(bytes)) this.#stream.rest.pause();
-    this.#call.noteProgress();
-    this.#keepAlive.refresh();
+    const nowMs = this.#call.now();
+    this.#call.noteProgress(nowMs);
+    this.#spoke(nowMs);
   }
 
   #lastPieces(): Uint8Array[] {
@@ -170,14 +175,17 @@ class StreamRelay {
 
   #comment(): void {
     this.#exchange.write(': the worker is silent\n\n');
-    this.#keepAlive = setTimeout(() => this.#comment(), this.#call.limits.keepAliveMs);
+    this.#spoke(this.#call.now());
+  }
+
+  #spoke(nowMs: number): void {
+    this.#silence.set(nowMs + this.#call.limits.keepAliveMs);
   }
 }
 
-/** The event without its usage, cut out of its own bytes where that is possible. */
-function bare(event: StreamEvent): readonly Uint8Array[] {
-  const pieces = aroundUsage(event.bytes);
-  return pieces ?? [Buffer.from(`data: ${JSON.stringify({ ...event.chunk, usage: undefined })}\n\n`)];
+/** The event without its usage, cut out of its own bytes where that is possible: nobody else reads them. */
+function bare(event: StreamEvent): Uint8Array {
+  return cutUsage(event.bytes) ?? Buffer.from(`data: ${JSON.stringify({ ...event.chunk, usage: undefined })}\n\n`);
 }
 
 /** What a caller who is still there must be told. */

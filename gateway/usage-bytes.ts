@@ -3,12 +3,13 @@
 /** The charge members that `usage` gains, as JSON text without braces: `"cost":…,"faregate":{…}`. */
 export type ChargeMembers = string;
 
-/** What stands before and after the `usage` member of a frame or body. Null when it has none that can be cut. */
-export function aroundUsage(bytes: Uint8Array): readonly [Buffer, Buffer] | null {
-  const buffer = asBuffer(bytes);
-  const at = findUsage(buffer);
+/** The frame without its `usage` member, cut in its own memory: what follows moves up. Null, and nothing is changed, when it has none that can be cut. */
+export function cutUsage(bytes: Uint8Array): Uint8Array | null {
+  const at = findUsage(asBuffer(bytes));
   if (at === null || at.comma < 0) return null;
-  return [buffer.subarray(0, at.comma), buffer.subarray(at.close + 1)];
+  const cut = at.close + 1 - at.comma;
+  bytes.copyWithin(at.comma, at.close + 1);
+  return bytes.subarray(0, bytes.length - cut);
 }
 
 /** A frame or body whose `usage` has the charge members too. Null when it has no usage object. */

@@ -17,7 +17,7 @@ const TOKENS_PER_TOOL_CALL = 32;
 /** Follows one answer. Feed it what is being delivered, and nothing else. */
 export class Meter {
   readonly #promptTokensMax: number;
-  readonly #estimatedPromptTokens: number;
+  readonly estimatedPromptTokens: number;
   #claimedPromptTokens: number | null = null;
   #cachedTokens: number | null = null;
   #claimedTotal: number | null = null;
@@ -30,7 +30,7 @@ export class Meter {
   /** `estimatedPromptTokens` is billed where no worker said a number: a caller left before the first event. */
   constructor(promptTokensMax: number, estimatedPromptTokens: number) {
     this.#promptTokensMax = promptTokensMax;
-    this.#estimatedPromptTokens = Math.min(estimatedPromptTokens, promptTokensMax);
+    this.estimatedPromptTokens = Math.min(estimatedPromptTokens, promptTokensMax);
   }
 
   /** Whether a worker has said how long the prompt was. */
@@ -61,12 +61,16 @@ export class Meter {
   }
 
   read(): Metered {
-    const promptTokens = Math.min(this.#claimedPromptTokens ?? this.#estimatedPromptTokens, this.#promptTokensMax);
+    const promptTokens = Math.min(this.#claimedPromptTokens ?? this.estimatedPromptTokens, this.#promptTokensMax);
     return {
       promptTokens,
       cachedTokens: Math.min(this.#cachedTokens ?? 0, promptTokens),
-      completionTokens: Math.min(this.#claimedCompletionTokens(), this.#tokensMax, this.#askedMax),
+      completionTokens: this.completionTokens,
     };
+  }
+
+  get completionTokens(): number {
+    return Math.min(this.#claimedCompletionTokens(), this.#tokensMax, this.#askedMax);
   }
 
   #claimedCompletionTokens(): number {
