@@ -9,6 +9,7 @@ import { readConfig } from '../gateway/config.ts';
 import type { Exchange } from '../gateway/exchange.ts';
 import { startGateway } from '../gateway/node.ts';
 import type { Gateway } from '../gateway/platform.ts';
+import { Ending } from '../router/ending.ts';
 import type { Outbound } from '../router/outbound.ts';
 import { models, streamFrames, wholeAnswer } from './answers.ts';
 import { announceUrl } from './child.ts';
@@ -58,7 +59,7 @@ const outbound: Outbound = ({ headers }, sink) => {
 };
 
 class Caller implements Exchange {
-  readonly control = new AbortController();
+  readonly control = new Ending();
   readonly #body: Buffer;
   status = 0;
 

@@ -4,6 +4,7 @@ import { usdLiteral } from '../payments/money.ts';
 import type { Price } from '../payments/prices.ts';
 import type { Closing, Outcome } from '../payments/record.ts';
 import type { AttemptInfo, FailedAttempt } from '../router/dispatch.ts';
+import type { EndControl } from '../router/ending.ts';
 import type { Principal } from './auth.ts';
 import { newCallId } from './call-id.ts';
 import type { Limits } from './config.ts';
@@ -31,7 +32,7 @@ export class Call {
     provider: Provider;
     meter: Meter;
     expectedLength: ExpectedLength;
-    control: AbortController;
+    control: EndControl;
   } | null = null;
   #hold: Hold | null = null;
   #clampedMaxTokens: number | null = null;
@@ -91,7 +92,7 @@ export class Call {
   }
 
   /** Ends the call from outside: the caller left, its time is over, the gateway drains. */
-  get control(): AbortController {
+  get control(): EndControl {
     return this.#known.control;
   }
 
@@ -144,7 +145,7 @@ export class Call {
     return this.#admitted;
   }
 
-  begin(fare: Fare, request: InferenceRequest, price: Price, control: AbortController): void {
+  begin(fare: Fare, request: InferenceRequest, price: Price, control: EndControl): void {
     const estimate = this.#gateway.promptRatios.estimate(request.model, request.promptBytes);
     const meter = new Meter(request.promptTokensMax, estimate);
     const provider = narrow(fare.principal.provider, request.provider);

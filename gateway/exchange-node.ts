@@ -1,5 +1,6 @@
 /** The Exchange over Node's own request and response. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Ending } from '../router/ending.ts';
 import type { Limits } from './config.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { CallerLeft, type Exchange } from './exchange.ts';
@@ -7,7 +8,7 @@ import { CallerLeft, type Exchange } from './exchange.ts';
 const LINGER_MS = 1_000;
 
 export class NodeExchange implements Exchange {
-  readonly control = new AbortController();
+  readonly control = new Ending();
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #limits: Limits;
@@ -16,7 +17,7 @@ export class NodeExchange implements Exchange {
     this.#request = request;
     this.#response = response;
     this.#limits = limits;
-    response.once('close', () => {
+    response.on('close', () => {
       if (!response.writableFinished) this.control.abort(new CallerLeft('the caller closed the connection'));
     });
   }
@@ -80,6 +81,8 @@ function readBody(request: IncomingMessage, limits: Limits): Promise<Uint8Array>
   if (Number(request.headers['content-length'] ?? 0) > limits.bodyBytes) return Promise.reject(tooLarge(limits));
   // Its events are over: nothing would ever come.
   if (request.destroyed) return Promise.reject(left());
+  // A short body mostly comes together with its head.
+  if (request.complete) return arrivedBody(request, limits);
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
@@ -104,4 +107,9 @@ function readBody(request: IncomingMessage, limits: Limits): Promise<Uint8Array>
       reject(left(error));
     });
   });
+}
+
+function arrivedBody(request: IncomingMessage, limits: Limits): Promise<Uint8Array> {
+  const body: Buffer = request.read() ?? Buffer.alloc(0);
+  return body.length > limits.bodyBytes ? Promise.reject(tooLarge(limits)) : Promise.resolve(body);
 }

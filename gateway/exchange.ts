@@ -1,7 +1,9 @@
+import type { EndControl } from '../router/ending.ts';
+
 /** Where the answer to one request goes. */
 export interface Responder {
   /** Aborted with `CallerLeft` when the caller goes before the end of the answer; whoever ends the call may abort it too. */
-  readonly control: AbortController;
+  readonly control: EndControl;
   /** True once `head` was called: from then on an error can only travel in the stream. */
   readonly headSent: boolean;
   head(status: number, headers: Readonly<Record<string, string>>): void;

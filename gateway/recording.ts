@@ -2,6 +2,7 @@
  * An answer that is kept while it is made. The call writes it once; every caller who asks the same gets the same bytes, those who
  * come late what they missed first.
  */
+import { Ending } from '../router/ending.ts';
 import { ByteLog } from './byte-log.ts';
 import type { Claim } from './claims.ts';
 import { CallerLeft, type Responder } from './exchange.ts';
@@ -52,7 +53,7 @@ interface Head {
 }
 
 export class Recording implements Responder {
-  readonly control = new AbortController();
+  readonly control = new Ending();
   readonly entry: Entry;
   readonly #keeper: Keeper;
   readonly #rules: RecordingRules;
@@ -163,7 +164,7 @@ export class Recording implements Responder {
     caller.onDrain(() => this.#onDrain());
     const { signal } = caller.control;
     if (signal.aborted) this.#left(caller);
-    else signal.addEventListener('abort', () => this.#left(caller), { once: true });
+    else signal.addEventListener('abort', () => this.#left(caller));
   }
 
   #left(caller: Responder): void {

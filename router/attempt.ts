@@ -5,6 +5,7 @@
 import { type StreamEvent, StreamReader } from './answer.ts';
 import { type AttemptLimits, type AttemptRequest, headersOf } from './attempt-request.ts';
 import { Deadline } from './deadline.ts';
+import type { EndSignal } from './ending.ts';
 import { type Fault, fault, type RefusalStatus, type WorkerError } from './fault.ts';
 import type { Fleet } from './fleet.ts';
 import type { Outbound, OutboundCall, OutboundSink } from './outbound.ts';
@@ -64,7 +65,7 @@ export class Attempt implements OutboundSink {
    * Sends. Resolves at the first content, or with the end; the reservation is given back whichever way it ends. The signal
    * stays in force until the attempt is over, committed or not.
    */
-  run(outbound: Outbound, signal: AbortSignal): Promise<AttemptEnd> {
+  run(outbound: Outbound, signal: EndSignal): Promise<AttemptEnd> {
     const { worker } = this.#reservation;
     const { connectMs } = this.#limits;
     const leave = () => this.#abort(signal.reason);

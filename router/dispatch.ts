@@ -1,6 +1,7 @@
 /** Sends a call to the best worker, and to another one when that fails before any content has left. */
 import { Attempt, type AttemptEnd, type AttemptTimes } from './attempt.ts';
 import type { AttemptLimits, AttemptRequest } from './attempt-request.ts';
+import type { EndSignal } from './ending.ts';
 import { type Fault, type FaultReason, fault } from './fault.ts';
 import type { Fleet } from './fleet.ts';
 import { first, type HedgeBudget, isLate, type Try } from './hedge.ts';
@@ -24,7 +25,7 @@ export interface Router {
 export interface DispatchRequest extends AttemptRequest {
   readonly need: Need;
   /** The caller left, or the total time is over; its reason tells which. */
-  readonly signal: AbortSignal;
+  readonly signal: EndSignal;
   readonly limits: AttemptLimits & { readonly attempts: number; readonly queueMs: number };
   /** Told before each attempt, and when nobody can serve, what was seen of each worker. */
   readonly onChoice?: (candidates: readonly Candidate[]) => void;

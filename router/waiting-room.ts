@@ -2,6 +2,8 @@
  * Calls that wait in the gateway because every worker of their model is full. Who must begin first is asked in first; and the choice of the
  * worker is made when there is room, not before. Bounded, and nobody waits longer than was agreed.
  */
+import type { EndSignal } from './ending.ts';
+
 interface Seat {
   readonly untilMs: number;
   /** True: look again. False: the time is over, or the caller has left. */
@@ -32,7 +34,7 @@ export class WaitingRoom {
   }
 
   /** Resolves with true when it is worth to look again, with false at `untilMs`, at the signal, or at once when no seat is left. */
-  wait(model: string, untilMs: number, signal: AbortSignal): Promise<boolean> {
+  wait(model: string, untilMs: number, signal: EndSignal): Promise<boolean> {
     const leftMs = untilMs - this.#now();
     if (leftMs <= 0 || signal.aborted || this.#size >= SEATS_MAX) return Promise.resolve(false);
     return new Promise((resolve) => {
