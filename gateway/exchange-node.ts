@@ -81,8 +81,6 @@ function readBody(request: IncomingMessage, limits: Limits): Promise<Uint8Array>
   if (Number(request.headers['content-length'] ?? 0) > limits.bodyBytes) return Promise.reject(tooLarge(limits));
   // Its events are over: nothing would ever come.
   if (request.destroyed) return Promise.reject(left());
-  // A short body mostly comes together with its head.
-  if (request.complete) return arrivedBody(request, limits);
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
@@ -107,9 +105,4 @@ function readBody(request: IncomingMessage, limits: Limits): Promise<Uint8Array>
       reject(left(error));
     });
   });
-}
-
-function arrivedBody(request: IncomingMessage, limits: Limits): Promise<Uint8Array> {
-  const body: Buffer = request.read() ?? Buffer.alloc(0);
-  return body.length > limits.bodyBytes ? Promise.reject(tooLarge(limits)) : Promise.resolve(body);
 }
