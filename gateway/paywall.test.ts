@@ -102,6 +102,21 @@ test('a key with too little money is told how to pay, and a stock client then pa
   }
 });
 
+test('T7: a payment that is not seen in time is pending, without an offer to pay again, and lets its call in when it is seen', async () => {
+  await using site = await startWalletGateway({ limits: { paymentMs: 100 } });
+  const payer = await site.payer();
+  const paid = withHeaders(chatInit(), await paymentFor(payer.account, site.url(), chatInit()));
+  await site.chain.client.setAutomine(false);
+  for (let times = 0; times < 2; times++) {
+    const pending = await fetch(site.url(), paid);
+    expect([pending.status, await errorCode(pending)]).toEqual([503, 'payment_pending']);
+    expect(pending.headers.has('payment-required') || pending.headers.has('www-authenticate')).toBe(false);
+  }
+  await site.chain.client.mine({ blocks: 1 });
+  expect((await fetch(site.url(), paid)).status).toBe(200);
+  expect(await site.payments()).toEqual({ settled: 1n });
+});
+
 test('T13: when no worker answers, the whole payment is balance', async () => {
   await using site = await startWalletGateway({ simulators: [{ model: 'tiny' }] });
   const payer = await site.payer();

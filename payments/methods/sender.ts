@@ -9,6 +9,7 @@ import { keccak256 } from 'viem';
 import { type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
 import type { Sql } from '../../db/connect.ts';
 import { inTransaction } from '../retry.ts';
+import { Turns } from '../turns.ts';
 import { type Hex, walletId } from './authorization.ts';
 import type { Evm } from './evm.ts';
 import { busySigners, noteMined, type Outgoing, pendingOf, type SentRow as Row, storedFor } from './sender-rows.ts';
@@ -43,6 +44,8 @@ interface Fees {
 
 /** Nodes keep only so many transactions of one key waiting. */
 const PENDING_PER_KEY = 16;
+/** Each holds a connection to the database for several questions: those whose money has arrived need some too. */
+const STORED_AT_ONCE = 4;
 const QUEUE_MS = 10_000;
 const QUEUE_PAUSE_MS = 50;
 const FEES_FOR_MS = 2_000;
@@ -54,6 +57,7 @@ export class Sender {
   readonly #options: SenderOptions;
   readonly #accounts: ReadonlyMap<string, PrivateKeyAccount>;
   #fees: { readonly atMs: number; readonly value: Promise<Fees> } | null = null;
+  readonly #turns = new Turns(STORED_AT_ONCE);
   #registered: Promise<void> | null = null;
 
   constructor(options: SenderOptions) {
@@ -150,7 +154,7 @@ export class Sender {
     const endMs = performance.now() + QUEUE_MS;
     for (;;) {
       try {
-        return await inTransaction(this.#options.sql, (tx) => this.enqueue(tx, outgoing));
+        return await this.#turns.take(() => inTransaction(this.#options.sql, (tx) => this.enqueue(tx, outgoing)));
       } catch (error) {
         if (!(error instanceof NotSent) || performance.now() > endMs) throw error;
         await sleep(QUEUE_PAUSE_MS);
