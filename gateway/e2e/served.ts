@@ -54,6 +54,7 @@ export const FUNDS_NANOUSD = 10_000_000_000n;
 export async function openMarket(
   { url, adminKey }: Pick<Served, 'url' | 'adminKey'>,
   workerUrl: string,
+  slots = 64,
 ): Promise<string> {
   const admin = client(`${url}/admin/v1`, adminKey);
   await admin('PUT', '/prices/tiny', { input: 1_000_000, cached_input: 0, output: 2_000_000, per_ms: 10 });
@@ -66,7 +67,7 @@ export async function openMarket(
     models: [{ id: 'tiny', context_length: 8_192 }],
     country: 'NO',
     region: 'test',
-    slots: 64,
+    slots,
   });
   for (let left = 200; left > 0; left--) {
     const { data } = await admin('GET', '/workers');

@@ -13,6 +13,8 @@ export interface WalletRun {
   /** What each wallet has, in the smallest unit. */
   readonly units: bigint;
   readonly model: string;
+  /** So many calls begin in a second, of all wallets in turn; absent: each wallet calls again at once. */
+  readonly perSecond?: number;
 }
 
 interface PaidCall {
@@ -41,7 +43,8 @@ export async function callFromWallets(run: WalletRun): Promise<WalletSums> {
   const { chain, wallets, units } = run;
   const paidCalls = new Map<string, PaidCall>();
   const owners = await Promise.all(Array.from({ length: wallets }, () => chain.wallet({ usdc: units, wei: 0n })));
-  const keys = await Promise.all(owners.map((owner, at) => callFrom(run, owner, at, paidCalls)));
+  const startMs = performance.now();
+  const keys = await Promise.all(owners.map((owner, at) => callFrom(run, owner, at, { startMs, paidCalls })));
   const left = sum(await Promise.all(owners.map(({ address }) => chain.usdcOf(address))));
   const withdrawals = await Promise.all(keys.map((key, at) => (at % 2 === 0 ? withdraw(run.url, key) : 0n)));
   const home = sum(await Promise.all(owners.map(({ address }) => chain.usdcOf(address)))) - left;
@@ -83,11 +86,13 @@ async function callFrom(
   run: WalletRun,
   owner: LocalWallet,
   at: number,
-  paidCalls: Map<string, PaidCall>,
+  { startMs, paidCalls }: { startMs: number; paidCalls: Map<string, PaidCall> },
 ): Promise<string> {
   const pay = at % 4 < 2 ? x402Fetch(owner.account, patiently) : mppFetch(owner.account, patiently);
   let key = '';
   for (let call = 0; call < run.callsEach; call++) {
+    const dueMs = run.perSecond === undefined ? 0 : startMs + ((call * run.wallets + at) * 1_000) / run.perSecond;
+    await new Promise((due) => setTimeout(due, Math.max(0, dueMs - performance.now())));
     const headers = at % 2 === 1 && key !== '' ? { authorization: `Bearer ${key}` } : undefined;
     const init = chatInit({ model: run.model, stream: true }, headers);
     const answer = await pay(new URL('/v1/chat/completions', run.url), init);
