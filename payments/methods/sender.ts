@@ -5,14 +5,14 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { v7 as uuidv7 } from 'uuid';
-import { keccak256 } from 'viem';
-import { type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
+import { keccak256, type LocalAccount } from 'viem';
 import type { Sql } from '../../db/connect.ts';
 import { inTransaction } from '../retry.ts';
 import { Turns } from '../turns.ts';
 import { type Hex, walletId } from './authorization.ts';
 import type { Evm } from './evm.ts';
 import { busySigners, noteMined, type Outgoing, pendingOf, type SentRow as Row, storedFor } from './sender-rows.ts';
+import { signerOf } from './signer.ts';
 
 export interface SenderOptions {
   readonly sql: Sql;
@@ -55,14 +55,14 @@ const REPLACE_AFTER_MS = 20_000n;
 
 export class Sender {
   readonly #options: SenderOptions;
-  readonly #accounts: ReadonlyMap<string, PrivateKeyAccount>;
+  readonly #accounts: ReadonlyMap<string, LocalAccount>;
   #fees: { readonly atMs: number; readonly value: Promise<Fees> } | null = null;
   readonly #turns = new Turns(STORED_AT_ONCE);
   #registered: Promise<void> | null = null;
 
   constructor(options: SenderOptions) {
     this.#options = options;
-    const accounts = options.keys.map((key) => privateKeyToAccount(key));
+    const accounts = options.keys.map((key) => signerOf(key));
     this.#accounts = new Map(accounts.map((account) => [walletId(options.evm.network.id, account.address), account]));
   }
 

@@ -4,7 +4,7 @@ import {
   decodeFunctionResult,
   encodeFunctionData,
   keccak256,
-  type PrivateKeyAccount,
+  type LocalAccount,
   parseAbi,
   stringToHex,
 } from 'viem';
@@ -40,7 +40,7 @@ export function nonceOf(payoutId: string): Hex {
 }
 
 /** Signs the payout's authorization: the same one whenever it is signed again. */
-export async function signPayout(treasury: PrivateKeyAccount, network: Network, payout: Booked): Promise<SignedPayout> {
+export async function signPayout(treasury: LocalAccount, network: Network, payout: Booked): Promise<SignedPayout> {
   const message = {
     from: treasury.address,
     to: payout.payee as Hex,

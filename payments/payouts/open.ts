@@ -1,9 +1,9 @@
 /** Payouts as a running gateway has them: what is booked is paid in the background, operators also by the clock. */
-import { privateKeyToAccount } from 'viem/accounts';
 import type { Sql } from '../../db/connect.ts';
 import type { Hex } from '../methods/authorization.ts';
 import type { Evm } from '../methods/evm.ts';
 import type { Sender } from '../methods/sender.ts';
+import { signerOf } from '../methods/signer.ts';
 import type { Nanousd } from '../money.ts';
 import type { Treasury } from './booking.ts';
 import { bookOperatorPayout, type PayoutPolicy, payableOperators } from './operators.ts';
@@ -40,7 +40,7 @@ const LOOK_WHILE_PENDING_MS = 500;
 /** Begins to pay. The chain need not be there yet. */
 export function openPayouts(options: PayoutOptions): Payouts {
   const { sql, evm, payouts: terms, log } = options;
-  const account = privateKeyToAccount(options.treasuryKey);
+  const account = signerOf(options.treasuryKey);
   const { id: network, usdc } = evm.network;
   const treasury = { network, asset: usdc.address.toLowerCase(), address: account.address.toLowerCase() };
   const paymaster = new Paymaster({ ...options, treasury: account, retryMs: RETRY_MS });

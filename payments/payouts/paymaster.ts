@@ -2,7 +2,7 @@
  * Pays out what is booked: signs each payout's one authorization, sends many in one transaction, and asks the chain what became of
  * them. It may be killed anywhere and run in many processes: what the token's own record says of an authorization is all that counts.
  */
-import type { PrivateKeyAccount } from 'viem';
+import type { LocalAccount } from 'viem';
 import type { Sql } from '../../db/connect.ts';
 import { MULTICALL3 } from '../chain/networks.ts';
 import type { Evm } from '../methods/evm.ts';
@@ -15,7 +15,7 @@ import { outcomesOf } from './outcomes.ts';
 export interface PaymasterOptions {
   readonly sql: Sql;
   readonly evm: Evm;
-  readonly treasury: PrivateKeyAccount;
+  readonly treasury: LocalAccount;
   readonly sender: Sender;
   /** What lies so many blocks deep is final. */
   readonly confirmations: bigint;
