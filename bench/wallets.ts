@@ -138,11 +138,28 @@ function quantiles(values: readonly number[]): Quantiles {
   return { p50: at(0.5), p99: at(0.99) };
 }
 
-/** A gateway, its database, its worker and its chain, in processes of their own. */
+/** A gateway, its database, its worker and its chain, in processes of their own. Nothing is left running when a part does not start. */
 async function startSite(): Promise<Site> {
+  const undo: (() => Promise<unknown>)[] = [];
+  const stop = async () => {
+    for (const step of undo.splice(0)) await step();
+  };
+  try {
+    return { ...(await begin(undo)), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function begin(undo: (() => Promise<unknown>)[]): Promise<Omit<Site, 'stop'>> {
   const directory = await mkdtemp(join(tmpdir(), 'faregate-wallets-'));
   await chmod(directory, 0o755);
-  const [postgres, chain] = await Promise.all([startEmbedded(join(directory, 'postgres')), startLocalChain()]);
+  undo.unshift(() => rm(directory, { recursive: true, force: true }));
+  const postgres = await startEmbedded(join(directory, 'postgres'));
+  undo.unshift(() => postgres.stop());
+  const chain = await startLocalChain();
+  undo.unshift(() => chain.stop());
   const treasury = await chain.wallet();
   const gas = await Promise.all(Array.from({ length: GAS_KEYS }, () => chain.wallet()));
   const adminKey = mintKey('adm', randomBytes);
@@ -161,18 +178,15 @@ async function startSite(): Promise<Site> {
     FAREGATE_GAS_KEYS: gas.map(({ privateKey }) => privateKey).join(','),
   };
   const gateway = await start({ file: 'gateway/cli.ts', args: ['serve'], env, cores: 'measured' });
+  undo.unshift(() => gateway.stop());
   const worker = await start({
     file: 'gateway/cli.ts',
     args: ['simulate-vllm', '--port', '0', '--slots', `${SLOTS}`],
     cores: 'others',
   });
+  undo.unshift(() => worker.stop());
   await openMarket({ url: gateway.url, adminKey }, worker.url, SLOTS);
   const database = connect(postgres.url, { max: 2 });
-  const stop = async () => {
-    await gateway.stop();
-    await Promise.all([worker.stop(), chain.stop(), database.close()]);
-    await postgres.stop();
-    await rm(directory, { recursive: true, force: true });
-  };
-  return { sql: database.sql, chain, treasury: treasury.address, gateway, stop };
+  undo.unshift(() => database.close());
+  return { sql: database.sql, chain, treasury: treasury.address, gateway };
 }

@@ -62,7 +62,10 @@ export async function startWalletGateway(
     ...(typeof payments === 'function' ? await payments(chain) : payments),
   };
   const config = { gatewayUrl: 'https://gate.example.com', ...options.config, payments: configured };
-  const gateway = await startTestGateway({ ...options, config });
+  const gateway = await startTestGateway({ ...options, config }).catch(async (error: unknown) => {
+    await chain.stop();
+    throw error;
+  });
   const url = (path = '/v1/chat/completions') => new URL(path, gateway.url);
   return {
     gateway,
