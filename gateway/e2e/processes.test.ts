@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { violations } from '../../db/checks.ts';
 import { type TestDatabase, testDatabase } from '../../db/testing.ts';
 import { type Simulator, startSimulator } from '../../workers/simulator/server.ts';
@@ -9,6 +9,9 @@ import { client } from '../demo-world.ts';
 import { openMarket, type Served, serve } from './served.ts';
 
 const PROCESSES = 2;
+
+// Whole gateways are killed and started here, several times in each test.
+vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 });
 
 let database: TestDatabase;
 let dataDir: string;
