@@ -21,9 +21,9 @@ const FRESH_MS = 10_000;
 /** No sight counts as more than so many times what was expected, once there is something to expect. */
 const SURPRISE_MAX = 4;
 const SIGHTS_TO_EXPECT = 8;
-/** So many sights in a row, each so many times what was expected, are no accident: the machine has changed, and each of them halves the past. */
+/** So many sights in a row, each so many times what was expected, are no accident: the machine has changed, and each halves the past. */
 const CHANGED_SIGHTS = 3;
-const CHANGED_TIMES = 2;
+const CHANGED_TIMES = 3;
 const KEPT_WHEN_CHANGED = 0.5;
 /** No machine is more than so many times faster than usual: what seems so is the clock's grain, or the way there taken for too long. */
 const RATIO_MIN = 0.01;
@@ -79,10 +79,11 @@ export class DecayedLine {
     return this.#a + this.#s * x;
   }
 
-  learn(x: number, y: number, nowMs: number): void {
+  /** `isSole`: nothing that is unknown here can have been in the way, so that what took far too long tells of the machine itself. */
+  learn(x: number, y: number, nowMs: number, isSole = false): void {
     const isSure = this.#sights >= SIGHTS_TO_EXPECT;
     const seen = isSure ? Math.min(y, SURPRISE_MAX * this.at(x)) : y;
-    this.#slow = isSure && y > CHANGED_TIMES * Math.max(1, this.at(x)) ? this.#slow + 1 : 0;
+    this.#slow = isSole && isSure && y > CHANGED_TIMES * Math.max(1, this.at(x)) ? this.#slow + 1 : 0;
     const kept = this.#slow < CHANGED_SIGHTS ? KEPT_PER_SIGHT : KEPT_WHEN_CHANGED;
     this.#fade(kept * 0.5 ** (Math.max(0, nowMs - this.#learnedAtMs) / HALF_LIFE_MS));
     this.#learnedAtMs = nowMs;

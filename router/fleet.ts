@@ -2,7 +2,6 @@
 import { CandidatePool } from './candidate-pool.ts';
 import { explain, type Fault } from './fault.ts';
 import { Overload } from './overload.ts';
-import { neutralSpeed, type Speed, USUAL_SPEED } from './predict.ts';
 import type { Prefix } from './prefix.ts';
 import { PrefixIndex } from './prefix-index.ts';
 import { WaitingRoom } from './waiting-room.ts';
@@ -30,16 +29,11 @@ const EXCESS_FACTOR = 3;
 const PEERS_MIN = 2;
 const NOBODY: readonly Worker[] = [];
 
-/** The workers of a model, and what is the same for every call to it for a while. */
+/** The workers of a model, and what is the same for every call to it. */
 interface Pool {
   readonly workers: Worker[];
   longestContext: number;
-  neutral: Speed;
-  neutralAtMs: number;
 }
-
-/** How fast a stranger is taken to be changes by the hundredth sight, and takes a look at every worker. */
-const NEUTRAL_FOR_MS = 20;
 
 export class Fleet {
   readonly now: () => number;
@@ -104,18 +98,6 @@ export class Fleet {
     return this.#pools.get(model)?.longestContext ?? 0;
   }
 
-  /** How fast a worker of the model is taken to be that has shown nothing; see `neutralSpeed`. */
-  neutralSpeed(model: string): Speed {
-    const pool = this.#pools.get(model);
-    if (pool === undefined) return USUAL_SPEED;
-    const nowMs = this.now();
-    if (nowMs - pool.neutralAtMs >= NEUTRAL_FOR_MS) {
-      pool.neutral = neutralSpeed(pool.workers, model);
-      pool.neutralAtMs = nowMs;
-    }
-    return pool.neutral;
-  }
-
   models(): FleetModel[] {
     return [...this.#pools].map(([id, pool]) => ({
       id,
@@ -162,12 +144,7 @@ export class Fleet {
     this.#pools.clear();
     for (const worker of this.#workers.values()) {
       for (const { id, contextLength } of worker.record.models) {
-        const pool = this.#pools.get(id) ?? {
-          workers: [],
-          longestContext: 0,
-          neutral: USUAL_SPEED,
-          neutralAtMs: -Infinity,
-        };
+        const pool = this.#pools.get(id) ?? { workers: [], longestContext: 0 };
         this.#pools.set(id, pool);
         pool.workers.push(worker);
         pool.longestContext = Math.max(pool.longestContext, contextLength);

@@ -4,7 +4,7 @@
  */
 import type { Fleet } from './fleet.ts';
 import { anyPolicy, type Policy, permits, type Sort } from './policy.ts';
-import { type Prediction, type Speed, USUAL_SPEED, type Work } from './predict.ts';
+import { neutralSpeed, type Prediction, type Speed, USUAL_SPEED, type Work } from './predict.ts';
 import { type Prefix, shareOf } from './prefix.ts';
 import { type Candidate, type Constraint, type Refusal, refusal } from './refusal.ts';
 import type { Reservation } from './reservation.ts';
@@ -105,7 +105,7 @@ class Judge {
     this.#need = need;
     this.#known = known;
     this.#nowMs = fleet.now();
-    this.#neutral = fleet.neutralSpeed(need.model);
+    this.#neutral = neutralSpeed(fleet.pool(need.model), need.model);
     this.#isFree = need.policy === anyPolicy && need.exclude.size === 0;
     this.#panic = isPanic(fleet.pool(need.model), this.#nowMs);
     // The bound on a call's tokens counts bytes and may be several times too high, so it must not refuse what would fit: where no worker is

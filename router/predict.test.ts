@@ -56,19 +56,20 @@ test('R3 a worker that becomes five times slower is predicted so within sixty ca
   expect(shown(times).ttftMs / usual).toBeLessThan(1.6);
 });
 
-test('R3 three calls in a row that take far longer than expected are believed at once, a single one is not', () => {
+test('R3 three calls in a row that take far longer than expected are believed at once, two are not, nor any beside calls of other gateways', () => {
   const times = new ModelTimes();
   let nowMs = 0;
-  const call = (factor: number) => {
+  const call = (factor: number, isSole = true) => {
     nowMs += 1_000;
-    times.prefill.learn(1_000, factor * (30 + 1_000 / 12), nowMs);
+    times.prefill.learn(1_000, factor * (30 + 1_000 / 12), nowMs, isSole);
   };
   for (let calls = 0; calls < 100; calls += 1) call(1);
   const usual = shown(times).ttftMs;
   call(5);
   call(5);
   call(1);
-  expect(shown(times).ttftMs).toBeLessThan(1.2 * usual);
+  for (let calls = 0; calls < 3; calls += 1) call(5, false);
+  expect(shown(times).ttftMs).toBeLessThan(1.3 * usual);
   for (let calls = 0; calls < 5; calls += 1) call(5);
   expect(shown(times).ttftMs).toBeGreaterThan(1.5 * usual);
 });

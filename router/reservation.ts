@@ -26,6 +26,8 @@ export class Reservation {
   /** As it was before this call: learning uses what the prediction used. */
   readonly #tokensAhead: number;
   readonly #inFlight: number;
+  /** No other gateway has anything there: what is new there is known. */
+  readonly #isSole: boolean;
   readonly #trial: boolean;
   readonly #reservedAtMs: number;
   #waits = true;
@@ -41,6 +43,7 @@ export class Reservation {
     this.#call = call;
     this.#times = worker.times.of(call.model);
     this.#tokensAhead = worker.waitingTokens + worker.elsewhere.waitingTokens;
+    this.#isSole = worker.elsewhere.inFlight === 0;
     this.#reservedAtMs = nowMs;
     this.#trial = worker.breaker.begin(nowMs);
     worker.inFlight += sequences;
@@ -122,7 +125,8 @@ export class Reservation {
   #learnStart(elapsedMs: number, nowMs: number): void {
     if (this.prediction.slotWaitMs > 0) return;
     const atWorkerMs = Math.max(0, elapsedMs - (this.worker.times.rttMs ?? 0));
-    this.#times.prefill.learn(this.#tokensAhead + this.#call.work.uncachedTokens, atWorkerMs, nowMs);
+    const tokens = this.#tokensAhead + this.#call.work.uncachedTokens;
+    this.#times.prefill.learn(tokens, atWorkerMs, nowMs, this.#isSole);
   }
 
   #learnService(nowMs: number): void {

@@ -53,7 +53,7 @@ function costs(kind: KindName): Record<keyof typeof MINUTES, number> {
 // Bursts of code are the one exception: seven calls of one second are on their way before the first of them can show anything.
 test.each([
   ['chat', 1.3],
-  ['long chat', 1.3],
+  ['long chat', 1.35],
   ['agent loops', 1.3],
   ['code', 1.5],
 ] as const)(
