@@ -12,14 +12,15 @@ import { repeat } from '../retry.ts';
 import { nanousdOf } from '../units.ts';
 import { type ChannelDeposit, type ChannelState, depositCall, readChannels, refusalOf } from './contract.ts';
 import {
-  aboveBalance,
   badSignature,
   busy,
   closing,
   depositFailed,
   depositRefused,
+  exceeding,
   mismatch,
   notFound,
+  shortDeposit,
 } from './faults.ts';
 import * as rows from './rows.ts';
 import { announcedFor, ChannelTab } from './tab.ts';
@@ -219,7 +220,7 @@ export class Channels {
       const receipt = hash === null ? null : await evm.client.getTransactionReceipt({ hash }).catch(() => null);
       if (receipt !== null) {
         if (await this.#covers(config, voucher)) return { transaction: hash };
-        return receipt.status === 'success' ? aboveBalance : depositFailed;
+        return receipt.status === 'success' ? shortDeposit : depositFailed;
       }
       if (performance.now() > endMs) {
         return { code: 'unknown', reason: 'this deposit was sent and is not seen yet: ask again with the same one' };
@@ -260,7 +261,7 @@ function uncovered(
   row: rows.ChannelRow,
   { voucher, deposit }: Pick<ChannelPayment, 'voucher' | 'deposit'>,
 ): PaymentRefusal | null {
-  return voucher.ceiling > row.balance + (deposit?.amount ?? 0n) ? aboveBalance : null;
+  return voucher.ceiling > row.balance + (deposit?.amount ?? 0n) ? exceeding(row) : null;
 }
 
 const unavailable: PaymentRefusal = { code: 'unavailable', reason: 'the chain does not answer: ask again' };
