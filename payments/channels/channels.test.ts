@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { violations } from '../../db/checks.ts';
 import { startFaultyRpc } from '../chain/testing-rpc.ts';
 import type { Funded, PaymentRefusal } from '../methods/method.ts';
-import type { Payments } from '../methods/open.ts';
+import type { OwnPayments } from '../methods/open.ts';
 import { type PaymentSite, startPaymentSite } from '../methods/testing.ts';
 import { closing, held, type TestInstance, testInstance } from '../testing.ts';
 import { unitsFor } from '../units.ts';
@@ -17,7 +17,7 @@ function codeOf(outcome: Funded | PaymentRefusal): string {
 }
 
 /** One call: it costs so many nano-USD of what was signed. */
-async function call(payments: Payments, instance: TestInstance, signed: Signed, charged: number, stream: boolean) {
+async function call(payments: OwnPayments, instance: TestInstance, signed: Signed, charged: number, stream: boolean) {
   const { tab, accountId } = tabOf(await signed.payment.fund(null, MOST));
   const hold = await held(instance, accountId, tab.most);
   const head = stream ? tab.receipt(null) : null;
@@ -27,7 +27,7 @@ async function call(payments: Payments, instance: TestInstance, signed: Signed, 
   return payments;
 }
 
-async function claimNow(payments: Payments): Promise<void> {
+async function claimNow(payments: OwnPayments): Promise<void> {
   await payments.channels?.claims.round(0n);
   await payments.sender.tendOnce();
   await payments.sender.tendOnce();
@@ -36,7 +36,7 @@ async function claimNow(payments: Payments): Promise<void> {
 
 async function opened(
   site: PaymentSite,
-): Promise<{ wallet: ChannelWallet; payments: Payments; instance: TestInstance }> {
+): Promise<{ wallet: ChannelWallet; payments: OwnPayments; instance: TestInstance }> {
   const wallet = channelWallet(site, await site.chain.wallet({ usdc: UNITS, wei: 0n }));
   const payments = site.open();
   const instance = await testInstance(site.database.sql, null);

@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../../db/connect.ts';
 import { type Hex, walletId } from '../methods/authorization.ts';
+import type { Crowd } from '../methods/crowd.ts';
+import { tooMany } from '../methods/deposit-steps.ts';
 import type { Evm } from '../methods/evm.ts';
 import type { Funded, PaymentRefusal } from '../methods/method.ts';
 import { NotSent, type Sender } from '../methods/sender.ts';
@@ -39,6 +41,7 @@ export interface ChannelsOptions {
   readonly sender: Sender;
   readonly digests: ChannelDigests;
   readonly log: ChannelsLog;
+  readonly crowd: Crowd;
   /** How long a request waits for its deposit to arrive. */
   readonly waitMs: number;
 }
@@ -93,7 +96,7 @@ export class Channels {
     const isSigned = await this.isSigned(payment).catch(() => null);
     if (isSigned === null) return unavailable;
     if (!isSigned) return badSignature;
-    const deposited = payment.deposit === null ? null : await this.#deposit(payment, payment.deposit);
+    const deposited = payment.deposit === null ? null : await this.#depositInTurn(payment, payment.deposit);
     if (deposited !== null && 'code' in deposited) return deposited;
     return this.#begin(payment, cost, deposited?.transaction ?? null);
   }
@@ -183,6 +186,18 @@ export class Channels {
     );
   }
 
+  /** No more at once than there is room for: who deposits has the chain work for it. */
+  async #depositInTurn(payment: ChannelPayment, deposit: ChannelDeposit) {
+    const { crowd, evm } = this.#options;
+    const payer = walletId(evm.network.id, payment.config.payer);
+    if (!crowd.admit(payer)) return tooMany;
+    try {
+      return await this.#deposit(payment, deposit);
+    } finally {
+      crowd.leave(payer);
+    }
+  }
+
   /** Brings the deposit onto the chain, once, whoever sends it. */
   async #deposit(
     { config, voucher }: ChannelPayment,
@@ -220,7 +235,9 @@ export class Channels {
       const receipt = hash === null ? null : await evm.client.getTransactionReceipt({ hash }).catch(() => null);
       if (receipt !== null) {
         if (await this.#covers(config, voucher)) return { transaction: hash };
-        return receipt.status === 'success' ? shortDeposit : depositFailed;
+        if (receipt.status !== 'success') return depositFailed;
+        const deepest = await evm.deepest();
+        if (deepest === null || deepest >= receipt.blockNumber) return shortDeposit;
       }
       if (performance.now() > endMs) {
         return { code: 'unknown', reason: 'this deposit was sent and is not seen yet: ask again with the same one' };
@@ -239,7 +256,7 @@ export class Channels {
 
   /** Null when the chain does not answer. */
   async #read(id: Hex): Promise<ChannelState | null> {
-    const [state] = await readChannels(this.#options.evm, [id]).catch(() => []);
+    const [state] = await readChannels(this.#options.evm, [id], { deep: true }).catch(() => []);
     return state ?? null;
   }
 
