@@ -1,6 +1,9 @@
 import fc from 'fast-check';
+import { encodeFunctionData } from 'viem';
 import { expect, test } from 'vitest';
 import { violations } from '../../db/checks.ts';
+import { batchSettlementAbi } from '../chain/abi.ts';
+import { BATCH_SETTLEMENT } from '../chain/networks.ts';
 import { startFaultyRpc } from '../chain/testing-rpc.ts';
 import type { Funded, PaymentRefusal } from '../methods/method.ts';
 import type { OwnPayments } from '../methods/open.ts';
@@ -127,6 +130,28 @@ test('T18: a channel that its payer empties on the chain is claimed up to what i
   await claimNow(payments);
   expect(await site.chain.usdcOf(site.treasury.address)).toBe(2n + 4n);
   expect(await site.chain.usdcOf(wallet.wallet.address)).toBe(UNITS - 2n);
+  await instance.close();
+});
+
+test('T18: what was withdrawn while nobody looked pays nothing: the chain is asked before its word is old', async () => {
+  await using site = await startPaymentSite();
+  const { wallet, payments, instance } = await opened(site);
+  const signed = await wallet.sign(payments, MOST);
+  // As if all of it had left by the clock of the chain.
+  await site.database.sql`update channel set synced_at = now() - interval '6 minutes'`;
+  const { address } = wallet.wallet;
+  await site.chain.client.setBalance({ address, value: 10n ** 18n });
+  const config = wallet.configOf(payments);
+  const withdraw = async (functionName: 'initiateWithdraw' | 'finalizeWithdraw') => {
+    const args = functionName === 'initiateWithdraw' ? ([config, 100n] as const) : ([config] as const);
+    const data = encodeFunctionData({ abi: batchSettlementAbi, functionName, args } as never);
+    await site.chain.client.sendTransaction({ account: wallet.wallet.account, to: BATCH_SETTLEMENT, data });
+  };
+  await withdraw('initiateWithdraw');
+  await site.chain.client.increaseTime({ seconds: 3_700 });
+  await withdraw('finalizeWithdraw');
+  expect(codeOf(await signed.payment.fund(null, MOST))).toBe('invalid');
+  expect(await site.database.sql`select balance_units as balance from channel`).toEqual([{ balance: 0n }]);
   await instance.close();
 });
 

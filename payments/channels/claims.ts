@@ -11,8 +11,8 @@ import { NotSent, type Sender } from '../methods/sender.ts';
 import { least, type Nanousd } from '../money.ts';
 import { inTransaction } from '../retry.ts';
 import { nanousdOf, unitsFor } from '../units.ts';
-import type { ChannelsLog } from './channels.ts';
 import { type Claim, claimCall, readChannels, refusalOf } from './contract.ts';
+import type { ChannelsLog } from './deposits.ts';
 import { type ChannelRow, columns, syncChannel } from './rows.ts';
 import type { ChannelDigests } from './typed-data.ts';
 

@@ -7,11 +7,14 @@ import type { Funded, Headers, Payment, PaymentRefusal } from '../methods/method
 import type { Payments } from '../methods/open.ts';
 import type { PaymentSite } from '../methods/testing.ts';
 import type { Nanousd } from '../money.ts';
+import type { ChannelConfig } from './typed-data.ts';
 
 export interface ChannelWallet {
   readonly wallet: LocalWallet;
   /** Signs for a call that costs at most so much, as this gateway reads it. */
   sign(payments: Payments, cost: Nanousd): Promise<Signed>;
+  /** The members of its channel. */
+  configOf(payments: Payments): ChannelConfig;
   /** Asks for all that is left. */
   askRefund(payments: Payments): Promise<Payment>;
 }
@@ -44,6 +47,12 @@ export function channelWallet({ chain }: PaymentSite, wallet: LocalWallet): Chan
         await http.processPaymentResult(payload, headerOf(headers), status);
       };
       return { payment, tell };
+    },
+    configOf(payments) {
+      const required = http.getPaymentRequiredResponse(headerOf(offer(payments, 1n)));
+      const asked = required.accepts.find(({ scheme: name }) => name === scheme.scheme);
+      if (asked === undefined) throw new Error('no channels are offered');
+      return scheme.buildChannelConfig(asked);
     },
     async askRefund(payments) {
       let sent: Record<string, string> = {};
