@@ -12,6 +12,7 @@ export function llmsText(url: string, prices: readonly Price[]): string {
 - Auth: header \`Authorization: Bearer fg_live_…\`; the key comes from the host of this gateway, or with your first payment
 - No key? Where the host takes wallets a call without one answers 402 with x402 (PAYMENT-REQUIRED) and MPP (WWW-Authenticate): pay USDC
   with a stock client, keep the header x-faregate-key of the answer; what the call did not cost is your balance
+- Many calls from one wallet: x402 \`batch-settlement\` deposits once and signs a voucher for each; GET the same path gives the rest back
 - All endpoints with schemas and examples: ${url}/openapi.json
 
 ## Endpoints

@@ -5,9 +5,11 @@ import { expect, test } from 'vitest';
 import { violations } from '../../db/checks.ts';
 import { testDatabase } from '../../db/testing.ts';
 import { startLocalChain } from '../../payments/chain/local.ts';
+import { BATCH_SETTLEMENT } from '../../payments/chain/networks.ts';
 import { startSimulator } from '../../workers/simulator/server.ts';
-import { wholeUnits } from '../testing-channels.ts';
-import { channelClient, chatInit, uptoFetch } from '../testing-wallet-clients.ts';
+import { channelsOf, claimNow, wholeUnits } from '../testing-channels.ts';
+import { type ChannelClient, channelClient, chatInit, uptoFetch } from '../testing-wallet-clients.ts';
+import { startWalletGateway } from '../testing-wallets.ts';
 import { openMarket, serve } from './served.ts';
 
 const LONG = { stream: true, max_tokens: 2_000, min_tokens: 2_000 };
@@ -96,3 +98,54 @@ test('T6: kill -9 in a call on credit: the next gateway moves what it was charge
   second.process.kill('SIGTERM');
   expect(await second.ended).toBe(0);
 }, 150_000);
+
+test('of ten wallets with two channels each and five streams in each, every unit that left them is what their calls cost', async () => {
+  await using site = await startWalletGateway();
+  const payers = await Promise.all(Array.from({ length: 10 }, () => site.payer(5_000_000n)));
+  const lanes = payers.flatMap(({ account }) => [0, 1].map((lane) => channelClient(site.chain, account, { lane })));
+  const callAll = async ({ fetch: pay }: ChannelClient) => {
+    for (let call = 0; call < 5; call++) {
+      const answer = await pay(site.url(), chatInit({ stream: true }));
+      const text = await answer.text();
+      expect(text, text).toContain('[DONE]');
+    }
+  };
+  await Promise.all(lanes.map(callAll));
+  await claimNow(site);
+  const channels = await channelsOf(site);
+  expect(channels).toHaveLength(20);
+  expect(channels.reduce((sum, { calls }) => sum + calls, 0n)).toBe(100n);
+  const cost = channels.reduce((sum, { charged }) => sum + wholeUnits(charged), 0n);
+  expect(await site.chain.usdcOf(site.treasury.address)).toBe(cost);
+  for (const { scheme } of lanes) expect((await scheme.refund(site.url().href)).success).toBe(true);
+  const left = await Promise.all(payers.map(({ address }) => site.chain.usdcOf(address)));
+  expect(left.reduce((sum, units) => sum + units, 0n)).toBe(50_000_000n - cost);
+  expect(await site.chain.usdcOf(BATCH_SETTLEMENT)).toBe(0n);
+}, 60_000);
+
+test('chaos: with blocks of two seconds channels and credit pay for streams, and all that was charged arrives', async () => {
+  await using site = await startWalletGateway({}, { upto: { cap: 50_000_000n } });
+  await site.chain.client.setAutomine(false);
+  await site.chain.client.setIntervalMining({ interval: 2 });
+  const [inChannel, onCredit] = [await site.payer(5_000_000n), await site.payer(5_000_000n)];
+  const channel = channelClient(site.chain, inChannel.account);
+  const credit = uptoFetch(site.chain, onCredit.account);
+  const call = async (pay: typeof fetch) => {
+    const answer = await pay(site.url(), chatInit({ stream: true }));
+    const text = await answer.text();
+    expect(text, text).toContain('[DONE]');
+  };
+  await Promise.all([call(credit), call(channel.fetch)]);
+  for (let more = 0; more < 3; more++) await call(channel.fetch);
+  const charged = async () => {
+    const [{ charged: vouchers = 0n } = {}] = await channelsOf(site);
+    const [owed] = await site.gateway.database.sql<{ units: bigint }[]>`
+      select coalesce(sum(charged_units), 0)::bigint as units from upto_payment`;
+    return wholeUnits(vouchers) + (owed?.units ?? 0n);
+  };
+  const arrived = async () => {
+    await claimNow(site);
+    return (await site.chain.usdcOf(site.treasury.address)) === (await charged());
+  };
+  await expect.poll(arrived, { timeout: 30_000, interval: 500 }).toBe(true);
+}, 60_000);

@@ -1,58 +1,18 @@
 /** Calls paid from channels: a voucher is looked at, its channel taken for one call, what it covers credited to the channel's account. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { v7 as uuidv7 } from 'uuid';
-import type { Sql } from '../../db/connect.ts';
 import { type Hex, walletId } from '../methods/authorization.ts';
-import type { Evm } from '../methods/evm.ts';
 import type { Funded, PaymentRefusal } from '../methods/method.ts';
-import { NotSent, type Sender } from '../methods/sender.ts';
-import { gasOf, PLAIN_SIGNATURE_LENGTH } from '../methods/settlement.ts';
 import { least, type Nanousd } from '../money.ts';
 import { repeat } from '../retry.ts';
 import { nanousdOf } from '../units.ts';
-import { type ChannelDeposit, type ChannelState, depositCall, readChannels, refusalOf } from './contract.ts';
-import {
-  aboveBalance,
-  badSignature,
-  busy,
-  closing,
-  depositFailed,
-  depositRefused,
-  mismatch,
-  notFound,
-} from './faults.ts';
+import { ChannelDeposits, type ChannelPayment, type DepositsOptions } from './deposits.ts';
+import { badSignature, busy, closing, exceeding, mismatch, notFound, unavailable } from './faults.ts';
 import * as rows from './rows.ts';
 import { announcedFor, ChannelTab } from './tab.ts';
-import {
-  type ChannelConfig,
-  type ChannelDigests,
-  depositNonce,
-  signerOf,
-  type Voucher,
-  ZERO_ADDRESS,
-} from './typed-data.ts';
+import { type ChannelDigests, signerOf, type Voucher, ZERO_ADDRESS } from './typed-data.ts';
 
-export interface ChannelsOptions {
-  readonly sql: Sql;
-  readonly evm: Evm;
-  readonly sender: Sender;
+export interface ChannelsOptions extends DepositsOptions {
   readonly digests: ChannelDigests;
-  readonly log: ChannelsLog;
-  /** How long a request waits for its deposit to arrive. */
-  readonly waitMs: number;
-}
-
-export interface ChannelsLog {
-  warn(fields: object, message: string): void;
-}
-
-/** What a payer sent to pay one call. */
-export interface ChannelPayment {
-  readonly config: ChannelConfig;
-  readonly voucher: Voucher;
-  /** What it adds to where the last voucher ended, in units. */
-  readonly amount: bigint;
-  readonly deposit: ChannelDeposit | null;
 }
 
 /** A channel that nobody else can use. */
@@ -68,16 +28,16 @@ const RENEW_EVERY_MS = 4_000;
 const END_LIMIT_MS = 10_000;
 /** So long what the chain said of a channel is believed: far shorter than it takes to withdraw from one. */
 const BELIEVED_MS = 300_000n;
-const DEPOSIT_GAS = 300_000n;
-const RECEIPT_PAUSE_MS = 20;
 const TRIES = 3;
 
 export class Channels {
   readonly #options: ChannelsOptions;
+  readonly #deposits: ChannelDeposits;
   readonly #standing = new Set<string>();
 
   constructor(options: ChannelsOptions) {
     this.#options = options;
+    this.#deposits = new ChannelDeposits(options);
   }
 
   /** Takes the channel for a call that costs at most `cost`. */
@@ -92,9 +52,9 @@ export class Channels {
     const isSigned = await this.isSigned(payment).catch(() => null);
     if (isSigned === null) return unavailable;
     if (!isSigned) return badSignature;
-    const deposited = payment.deposit === null ? null : await this.#deposit(payment, payment.deposit);
+    const deposited = payment.deposit === null ? null : await this.#deposits.bring(payment, payment.deposit);
     if (deposited !== null && 'code' in deposited) return deposited;
-    return this.#begin(payment, cost, deposited?.transaction ?? null);
+    return this.#begin(payment, cost, deposited === null ? row : undefined, deposited?.transaction ?? null);
   }
 
   /** The channel as it is known, after a look at the chain where that is due. */
@@ -106,11 +66,10 @@ export class Channels {
     const { sql } = this.#options;
     const row = await rows.findChannel(sql, voucher.channelId);
     if (deposit !== null || (row !== undefined && row.syncedMs < BELIEVED_MS)) return { row };
-    const state = await this.#read(voucher.channelId);
-    if (state === null) return unavailable;
-    if (row === undefined && state.balance === 0n) return notFound;
-    await this.#note(voucher.channelId, config, state);
-    return { row: await rows.findChannel(sql, voucher.channelId) };
+    const seen = await this.#deposits.look(config, voucher.channelId);
+    if (seen !== null) return seen;
+    const now = await rows.findChannel(sql, voucher.channelId);
+    return now === undefined ? notFound : { row: now };
   }
 
   /** A contract that pays for itself is asked; all others sign by a key. */
@@ -144,12 +103,18 @@ export class Channels {
     return () => clearInterval(timer);
   }
 
-  async #begin(payment: ChannelPayment, cost: Nanousd, transaction: Hex | null): Promise<Funded | PaymentRefusal> {
+  /** `seen`: the channel as it was just looked at; a second look is for who was overtaken. */
+  async #begin(
+    payment: ChannelPayment,
+    cost: Nanousd,
+    seen: rows.ChannelRow | undefined,
+    transaction: Hex | null,
+  ): Promise<Funded | PaymentRefusal> {
     const { sql, evm } = this.#options;
     const { voucher, amount, config } = payment;
     const most = least(cost, nanousdOf(amount));
     for (let tries = 0; tries < TRIES; tries++) {
-      const row = await rows.findChannel(sql, voucher.channelId);
+      const row = tries === 0 && seen !== undefined ? seen : await rows.findChannel(sql, voucher.channelId);
       if (row === undefined) return notFound;
       const refusal = unusable(row, payment) ?? uncovered(row, { voucher, deposit: null });
       if (refusal !== null) return refusal;
@@ -181,72 +146,6 @@ export class Channels {
       log.warn({ err: error, channel: id }, 'the end of a call could not be noted in its channel'),
     );
   }
-
-  /** Brings the deposit onto the chain, once, whoever sends it. */
-  async #deposit(
-    { config, voucher }: ChannelPayment,
-    deposit: ChannelDeposit,
-  ): Promise<{ transaction: Hex | null } | PaymentRefusal> {
-    const { sql, evm, sender } = this.#options;
-    const purpose = `channel:${depositNonce(voucher.channelId, deposit.salt)}`;
-    const call = depositCall(config, deposit);
-    try {
-      await evm.check();
-      const refusal = (await sender.find(sql, purpose)) === null ? await refusalOf(evm, call) : null;
-      // Somebody may have sent it in our place, or long ago.
-      if (refusal !== null)
-        return (await this.#covers(config, voucher)) ? { transaction: null } : depositRefused(refusal);
-      const gas = deposit.signature.length === PLAIN_SIGNATURE_LENGTH ? DEPOSIT_GAS : await gasOf(evm, call);
-      await sender.send({ purpose, ...call, gas });
-      return await this.#arrival(purpose, config, voucher);
-    } catch (error) {
-      if (!(error instanceof NotSent))
-        this.#options.log.warn({ err: error }, 'the chain does not answer: no deposits for now');
-      return unavailable;
-    }
-  }
-
-  async #arrival(
-    purpose: string,
-    config: ChannelConfig,
-    voucher: Voucher,
-  ): Promise<{ transaction: Hex | null } | PaymentRefusal> {
-    const { sql, evm, sender, waitMs } = this.#options;
-    const endMs = performance.now() + waitMs;
-    for (;;) {
-      // One that was replaced has another hash.
-      const hash = (await sender.find(sql, purpose))?.hash ?? null;
-      const receipt = hash === null ? null : await evm.client.getTransactionReceipt({ hash }).catch(() => null);
-      if (receipt !== null) {
-        if (await this.#covers(config, voucher)) return { transaction: hash };
-        return receipt.status === 'success' ? aboveBalance : depositFailed;
-      }
-      if (performance.now() > endMs) {
-        return { code: 'unknown', reason: 'this deposit was sent and is not seen yet: ask again with the same one' };
-      }
-      await sleep(RECEIPT_PAUSE_MS);
-    }
-  }
-
-  /** Whether the chain has what the voucher promises; notes the channel as it is there. */
-  async #covers(config: ChannelConfig, { channelId, ceiling }: Voucher): Promise<boolean> {
-    const state = await this.#read(channelId);
-    if (state === null || state.balance === 0n) return false;
-    await this.#note(channelId, config, state);
-    return ceiling <= state.balance;
-  }
-
-  /** Null when the chain does not answer. */
-  async #read(id: Hex): Promise<ChannelState | null> {
-    const [state] = await readChannels(this.#options.evm, [id]).catch(() => []);
-    return state ?? null;
-  }
-
-  #note(id: Hex, config: ChannelConfig, state: ChannelState): Promise<void> {
-    const { sql, evm } = this.#options;
-    const { id: network } = evm.network;
-    return rows.openChannel(sql, { id, network, payer: walletId(network, config.payer), config, state });
-  }
 }
 
 /** Why a channel cannot pay this call, whatever was deposited. */
@@ -260,7 +159,5 @@ function uncovered(
   row: rows.ChannelRow,
   { voucher, deposit }: Pick<ChannelPayment, 'voucher' | 'deposit'>,
 ): PaymentRefusal | null {
-  return voucher.ceiling > row.balance + (deposit?.amount ?? 0n) ? aboveBalance : null;
+  return voucher.ceiling > row.balance + (deposit?.amount ?? 0n) ? exceeding(row) : null;
 }
-
-const unavailable: PaymentRefusal = { code: 'unavailable', reason: 'the chain does not answer: ask again' };

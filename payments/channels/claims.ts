@@ -11,8 +11,8 @@ import { NotSent, type Sender } from '../methods/sender.ts';
 import { least, type Nanousd } from '../money.ts';
 import { inTransaction } from '../retry.ts';
 import { nanousdOf, unitsFor } from '../units.ts';
-import type { ChannelsLog } from './channels.ts';
 import { type Claim, claimCall, readChannels, refusalOf } from './contract.ts';
+import type { ChannelsLog } from './deposits.ts';
 import { type ChannelRow, columns, syncChannel } from './rows.ts';
 import type { ChannelDigests } from './typed-data.ts';
 
@@ -96,8 +96,10 @@ export class Claims {
     for (const [at, { id, claiming }] of mined.entries()) {
       const state = states[at];
       if (state === undefined) continue;
-      await syncChannel(sql, id, state);
-      await sql`update channel set claim_id = null, claiming_units = null, claimed_at = now() where id = ${id}`;
+      await sql`
+        update channel set claim_id = null, claiming_units = null, claimed_at = now(),
+          claimed_units = greatest(claimed_units, ${state.claimed})
+        where id = ${id}`;
       if (state.claimed < claiming) log.warn({ channel: id }, 'a claim did nothing on the chain: it is made again');
     }
   }
@@ -121,6 +123,7 @@ export class Claims {
     const states = await readChannels(
       evm,
       stale.map(({ id }) => id),
+      { deep: true },
     );
     const now = new Map(stale.map(({ id }, at) => [id, states[at]]));
     for (const [id, state] of now) if (state !== undefined) await syncChannel(sql, id, state);

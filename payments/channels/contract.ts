@@ -39,14 +39,20 @@ export interface ContractCall {
   readonly data: Hex;
 }
 
-/** What the contract says of channels, in one question. */
-export async function readChannels(evm: Evm, ids: readonly Hex[]): Promise<ChannelState[]> {
+/** What the contract says of channels, in one question. `deep`: as of the newest block that is deep enough to believe in a deposit. */
+export async function readChannels(
+  evm: Evm,
+  ids: readonly Hex[],
+  { deep }: { deep: boolean } = { deep: false },
+): Promise<ChannelState[]> {
   const contracts = ids.flatMap((id) => [
     { address, abi, functionName: 'channels', args: [id] } as const,
     { address, abi, functionName: 'pendingWithdrawals', args: [id] } as const,
     { address, abi, functionName: 'refundNonce', args: [id] } as const,
   ]);
-  const answers = await evm.client.multicall({ contracts, allowFailure: false });
+  const blockNumber = deep ? await evm.deepest() : null;
+  const where = blockNumber === null ? {} : { blockNumber };
+  const answers = await evm.client.multicall({ contracts, allowFailure: false, ...where });
   return ids.map((_, at) => {
     const [balance, claimed] = answers[3 * at] as readonly [bigint, bigint];
     const [, requestedAt] = answers[3 * at + 1] as readonly [bigint, number];

@@ -11,9 +11,11 @@ export const busy: PaymentRefusal = {
   fault: { code: faultOf('channel_busy') },
 };
 
+export const unavailable: PaymentRefusal = { code: 'unavailable', reason: 'the chain does not answer: ask again' };
 export const notFound = refusal('channel_not_found', 'there is no such channel: deposit into it first');
 export const badSignature = refusal('voucher_signature', 'this voucher is not signed by the key of its channel');
-export const aboveBalance = refusal('cumulative_exceeds_balance', 'this voucher is above what was deposited');
+const aboveBalance = 'this voucher is above what was deposited';
+export const shortDeposit = refusal('cumulative_exceeds_balance', aboveBalance);
 export const depositFailed = refusal('deposit_transaction_failed', 'the deposit failed on the chain');
 export const nothingToRefund = refusal('refund_no_balance', 'this channel has nothing left to give back');
 export const badRefundAmount = refusal('refund_amount_invalid', 'a channel gives back more than nothing');
@@ -40,6 +42,14 @@ export function mismatch(row: ChannelRow): PaymentRefusal {
       details: { channelState: stateOf(row, row.announced), ...voucherState },
     } satisfies Fault,
   };
+}
+
+/**
+ * The voucher is above what the channel has. A client that missed a refund believes that there is more: told as a mismatch it asks the
+ * chain, and deposits what is missing.
+ */
+export function exceeding(row: ChannelRow): PaymentRefusal {
+  return { ...mismatch(row), reason: aboveBalance };
 }
 
 /** A channel as the protocol writes it. */

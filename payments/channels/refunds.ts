@@ -9,8 +9,9 @@ import type { Outgoing } from '../methods/sender-rows.ts';
 import { callBack } from '../payouts/withdrawals.ts';
 import { inTransaction } from '../retry.ts';
 import { nanousdOf, unitsFor } from '../units.ts';
-import type { ChannelPayment, Channels, ChannelsOptions, Taken } from './channels.ts';
+import type { Channels, ChannelsOptions, Taken } from './channels.ts';
 import { type ChannelState, type ContractCall, readChannels, refundCall } from './contract.ts';
+import type { ChannelPayment } from './deposits.ts';
 import { badRefundAmount, badSignature, busy, mismatch, notFound, nothingToRefund, stateOf } from './faults.ts';
 import * as rows from './rows.ts';
 

@@ -8,7 +8,8 @@ import { BadPayment, type Charge, type PaymentRefusal } from '../methods/method.
 import { requireAccepted, type Scheme } from '../methods/x402.ts';
 import type { Nanousd } from '../money.ts';
 import { nanousdOf, unitsFor } from '../units.ts';
-import type { ChannelPayment, Channels } from './channels.ts';
+import type { Channels } from './channels.ts';
+import type { ChannelPayment } from './deposits.ts';
 import type { Refunds } from './refunds.ts';
 import type { ChannelConfig, ChannelDigests } from './typed-data.ts';
 

@@ -4,6 +4,7 @@
  */
 import { arrivalOf } from './arrival.ts';
 import type { Authorization, Hex } from './authorization.ts';
+import { Crowd } from './crowd.ts';
 import {
   beginPayment,
   FAILED_ON_CHAIN,
@@ -45,12 +46,12 @@ export class Deposits {
   readonly #options: DepositsOptions;
   /** Copies of these are told at once that they are copies. */
   readonly #settling = new Set<string>();
-  readonly #open = new Map<string, number>();
-  #openInAll = 0;
+  readonly #crowd: Crowd;
   #forgotAtMs = -FORGET_EVERY_MS;
 
   constructor(options: DepositsOptions) {
     this.#options = options;
+    this.#crowd = new Crowd(options);
   }
 
   /** Moves what is authorized into an account, that of `accountId` or the payer's own, at most once; tells one caller that it did. */
@@ -58,7 +59,7 @@ export class Deposits {
     const payment = newPayment(this.#options.evm, method, authorization, accountId);
     const { id, payer } = payment;
     if (this.#settling.has(id)) return inProgress;
-    if (!this.#admit(payer)) return tooMany;
+    if (!this.#crowd.admit(payer)) return tooMany;
     try {
       this.#settling.add(id);
       const begun = await beginPayment(this.#options, payment, { entrusted: false });
@@ -66,7 +67,7 @@ export class Deposits {
       return 'code' in begun ? begun : await this.#settle(id, authorization, begun.head);
     } finally {
       this.#settling.delete(id);
-      this.#leave(payer);
+      this.#crowd.leave(payer);
     }
   }
 
@@ -108,8 +109,8 @@ export class Deposits {
 
   /** Settles what gateways without keys have entrusted to those with keys, as much at once as there is room for. */
   async settleEntrusted(): Promise<void> {
-    const { sql, evm, payTo, atOnce } = this.#options;
-    const most = atOnce - this.#openInAll;
+    const { sql, evm, payTo } = this.#options;
+    const most = this.#crowd.room;
     if (most <= 0) return;
     const taken = await rows.takeEntrusted(sql, { network: evm.network.id, payee: payTo, most });
     await Promise.all(taken.map((row) => this.#settleForOther(row)));
@@ -118,7 +119,7 @@ export class Deposits {
   /** Who reserved it waits for its row: nobody is told here. What could not be sent is taken again in a while, by us or another. */
   async #settleForOther({ id, payer, authorization, sinceBlock }: rows.PaymentRow): Promise<void> {
     if (sinceBlock === null || this.#settling.has(id)) return;
-    this.#enter(payer);
+    this.#crowd.enter(payer);
     this.#settling.add(id);
     try {
       const arrived = await this.#sendAndWait(id, authorization, sinceBlock);
@@ -128,7 +129,7 @@ export class Deposits {
       this.#options.log.warn({ err: error, payment: id }, 'a payment that was entrusted to us is not settled yet');
     } finally {
       this.#settling.delete(id);
-      this.#leave(payer);
+      this.#crowd.leave(payer);
     }
   }
 
@@ -192,24 +193,5 @@ export class Deposits {
     const found = await this.#options.evm.transferSince(sinceBlock, authorization);
     if (found !== null) await rows.credit(this.#options.sql, id, found.transaction, { claims: false });
     return found !== null;
-  }
-
-  #admit(payer: string): boolean {
-    const own = this.#open.get(payer) ?? 0;
-    if (this.#openInAll >= this.#options.atOnce || own >= this.#options.atOncePerPayer) return false;
-    this.#enter(payer);
-    return true;
-  }
-
-  #enter(payer: string): void {
-    this.#openInAll++;
-    this.#open.set(payer, (this.#open.get(payer) ?? 0) + 1);
-  }
-
-  #leave(payer: string): void {
-    const own = (this.#open.get(payer) ?? 1) - 1;
-    this.#openInAll--;
-    if (own === 0) this.#open.delete(payer);
-    else this.#open.set(payer, own);
   }
 }

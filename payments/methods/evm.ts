@@ -61,13 +61,13 @@ export class Evm {
 
   /** The chain's own clock where it is deep enough, in seconds: what had to be mined before then has arrived, or never will. */
   async now(): Promise<bigint> {
-    const blockNumber = await this.#deepest();
+    const blockNumber = await this.deepest();
     const where = blockNumber === null ? { blockTag: 'latest' as const } : { blockNumber };
     return (await this.client.getBlock(where)).timestamp;
   }
 
   /** The newest block that is deep enough; null: each is, once it is there. */
-  async #deepest(): Promise<bigint | null> {
+  async deepest(): Promise<bigint | null> {
     if (this.#confirmations === 1n) return null;
     const above = this.#confirmations - 1n;
     const head = await this.head();
@@ -118,7 +118,7 @@ export class Evm {
   /** What one transaction did of an authorization: its transfer, `failed` for nothing, null while it is not mined deep enough. */
   async transferIn(transaction: Hex, authorization: Authorization): Promise<Transfer | 'failed' | null> {
     // The depth first: the receipt is then that of a block which was there when the chain was so long.
-    const deepest = await this.#deepest();
+    const deepest = await this.deepest();
     // Asked for as it is: looked for often before it is there, and an error each time would be dear.
     const raw = await this.client.request({ method: 'eth_getTransactionReceipt', params: [transaction] });
     const receipt = raw === null ? null : formatTransactionReceipt(raw);

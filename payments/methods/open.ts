@@ -7,6 +7,7 @@ import type { Nanousd } from '../money.ts';
 import { openPayouts, type Payouts, type PayoutTerms } from '../payouts/open.ts';
 import { type OpenCredit, openCredit } from '../upto/open.ts';
 import type { Hex } from './authorization.ts';
+import { Crowd } from './crowd.ts';
 import type { DepositsLog } from './deposit-steps.ts';
 import { Deposits } from './deposits.ts';
 import { Evm } from './evm.ts';
@@ -97,8 +98,10 @@ export function openPayments(options: PaymentsOptions): OwnPayments {
   const deposits = new Deposits({ sql, evm, settlement, payTo, log, waitMs, atOnce, atOncePerPayer });
   const payouts =
     options.treasuryKey === null ? null : openPayouts({ ...options, treasuryKey: options.treasuryKey, evm, sender });
-  const channels = channelsOf(options, evm, sender);
-  const credit = creditOf(options, evm, sender);
+  // What is paid by the use has room of its own, and leaves transfers theirs.
+  const crowd = new Crowd({ atOnce, atOncePerPayer });
+  const channels = channelsOf(options, evm, sender, crowd);
+  const credit = creditOf(options, evm, sender, crowd);
   const byUse = [channels?.scheme, credit?.scheme].filter((scheme) => scheme !== undefined);
   const [tended, watched] = [sender.tend(), deposits.watch()];
   return {
@@ -120,11 +123,12 @@ export function openPayments(options: PaymentsOptions): OwnPayments {
 }
 
 /** A hosted facilitator settles transfers alone: what channels need is sent by keys of our own. */
-function channelsOf(options: PaymentsOptions, evm: Evm, sender: Sender): OpenChannels | null {
+function channelsOf(options: PaymentsOptions, evm: Evm, sender: Sender, crowd: Crowd): OpenChannels | null {
   const { channels, treasuryKey, facilitator, gasKeys, sql, log, waitMs } = options;
   if (channels === null || treasuryKey === null || facilitator !== null || gasKeys.length === 0) return null;
   return openChannels({
     sql,
+    crowd,
     evm,
     sender,
     log,
@@ -138,12 +142,13 @@ function channelsOf(options: PaymentsOptions, evm: Evm, sender: Sender): OpenCha
 }
 
 /** A maximum is signed for the one key that moves it: the first of those that pay gas. */
-function creditOf(options: PaymentsOptions, evm: Evm, sender: Sender): OpenCredit | null {
+function creditOf(options: PaymentsOptions, evm: Evm, sender: Sender, crowd: Crowd): OpenCredit | null {
   const { upto, facilitator, gasKeys, sql, log, leastNanousd, waitMs } = options;
   const [mover] = gasKeys;
   if (upto === null || facilitator !== null || mover === undefined) return null;
   return openCredit({
     sql,
+    crowd,
     evm,
     sender,
     log,

@@ -8,6 +8,8 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../../db/connect.ts';
 import { type ContractCall, refusalOf } from '../channels/contract.ts';
 import { walletId } from '../methods/authorization.ts';
+import type { Crowd } from '../methods/crowd.ts';
+import { tooMany } from '../methods/deposit-steps.ts';
 import type { Evm } from '../methods/evm.ts';
 import type { Funded, PaymentRefusal, Tab } from '../methods/method.ts';
 import { NotSent, type Sender } from '../methods/sender.ts';
@@ -22,6 +24,7 @@ export interface CreditOptions {
   readonly evm: Evm;
   readonly sender: Sender;
   readonly log: CreditLog;
+  readonly crowd: Crowd;
   /** So much of one payer may be open. */
   readonly cap: Nanousd;
   /** How long a request waits for earlier ones of its payer to be settled. */
@@ -49,12 +52,23 @@ export class Credit {
 
   /** Takes a maximum for a call that costs at most `cost`. */
   async use(permit: Permit, cost: Nanousd): Promise<Funded | PaymentRefusal> {
+    const { evm, crowd } = this.#options;
+    const payerId = walletId(evm.network.id, permit.owner);
+    if (!crowd.admit(payerId)) return tooMany;
+    try {
+      return await this.#use(permit, payerId, cost);
+    } finally {
+      crowd.leave(payerId);
+    }
+  }
+
+  async #use(permit: Permit, payerId: string, cost: Nanousd): Promise<Funded | PaymentRefusal> {
     const { sql, evm, cap } = this.#options;
     const { id: network } = evm.network;
     const id = uuidv7();
-    const payerId = walletId(network, permit.owner);
     const most = least(cost, nanousdOf(BigInt(permit.amount)));
     const endMs = performance.now() + this.#options.waitMs;
+    let owed = true;
     for (;;) {
       const means = await this.#look(permit);
       if ('code' in means) return means;
@@ -64,10 +78,12 @@ export class Credit {
         const tab = this.#tab(id, permit, most);
         return { accountId: opened.accountId, amount: most, reference: '', payer: payerId, network, tab };
       }
-      // Who calls again at once has its last call moved first.
-      const waits = opened === 'beyond' && performance.now() < endMs && (await this.#settleAll(payerId)) > 0;
-      if (!waits) return refusals[opened];
-      await sleep(PAUSE_MS);
+      if (opened !== 'beyond' || performance.now() > endMs) return refusals[opened];
+      // Who calls again at once has its last call moved first; what was moved just now is looked at once more.
+      const owing = await this.#settleAll(payerId);
+      if (owing === 0 && !owed) return refusals[opened];
+      owed = owing > 0;
+      if (owed) await sleep(PAUSE_MS);
     }
   }
 

@@ -136,6 +136,7 @@ contract BatchSettlement {
     }
 
     function finalizeWithdraw(ChannelConfig calldata config) external {
+        require(msg.sender == config.payer || msg.sender == config.payerAuthorizer, "BatchSettlement: not the payer");
         bytes32 id = getChannelId(config);
         Withdrawal memory pending = pendingWithdrawals[id];
         require(pending.initiatedAt != 0, "BatchSettlement: no withdrawal");
@@ -198,16 +199,19 @@ contract BatchSettlement {
         channel.totalClaimed = item.totalClaimed;
     }
 
-    /// A refund takes the place of a withdrawal that waits.
+    /// A refund takes the place of so much of a withdrawal that waits.
     function refundOne(ChannelConfig calldata config, bytes32 id, uint128 amount) private {
+        require(amount > 0, "BatchSettlement: refund of nothing");
         refundNonce[id]++;
-        delete pendingWithdrawals[id];
-        pay(config, id, amount);
+        uint128 paid = pay(config, id, amount);
+        Withdrawal storage pending = pendingWithdrawals[id];
+        if (paid < pending.amount) pending.amount -= paid;
+        else if (paid > 0) delete pendingWithdrawals[id];
     }
 
-    function pay(ChannelConfig calldata config, bytes32 id, uint128 amount) private {
+    function pay(ChannelConfig calldata config, bytes32 id, uint128 amount) private returns (uint128 paid) {
         uint128 free = available(id);
-        uint128 paid = amount < free ? amount : free;
+        paid = amount < free ? amount : free;
         channels[id].balance -= paid;
         require(IERC20(config.token).transfer(config.payer, paid), "BatchSettlement: transfer failed");
     }

@@ -54,6 +54,7 @@ contract UptoPermit2Proxy {
     event SettledWithPermit();
 
     error AmountExceedsPermitted();
+    error InvalidAmount();
     error InvalidDestination();
     error PaymentTooEarly();
     error Permit2612AmountMismatch();
@@ -86,6 +87,7 @@ contract UptoPermit2Proxy {
     ) private {
         if (msg.sender != witness.facilitator) revert UnauthorizedFacilitator();
         if (amount > permit.permitted.amount) revert AmountExceedsPermitted();
+        if (amount == 0) revert InvalidAmount();
         if (witness.to == address(0)) revert InvalidDestination();
         if (block.timestamp < witness.validAfter) revert PaymentTooEarly();
         PERMIT2.permitWitnessTransferFrom(
