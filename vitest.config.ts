@@ -7,6 +7,8 @@ export default defineConfig(({ mode }) => ({
     exclude: mode === 'vllm' ? [] : ['gateway/e2e/vllm.test.ts'],
     testTimeout: 30_000,
     hookTimeout: 120_000,
+    // Most tests wait for Postgres, sockets or a chain: one worker would leave two cores idle half of the time.
+    maxWorkers: 2,
     globalSetup: ['db/testing-server.ts'],
   },
 }));
