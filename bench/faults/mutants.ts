@@ -111,8 +111,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the budgets of the keys above do not bind',
     file: 'gateway/completions.ts',
-    find: 'budgets: call.principal.budgets,',
-    replace: 'budgets: call.principal.budgets.slice(0, 1),',
+    find: 'accountId, keyId, budgets, amount });',
+    replace: 'accountId, keyId, budgets: budgets.slice(0, 1), amount });',
     killer: {
       file: 'gateway/key-routes.test.ts',
       title:
