@@ -7,9 +7,9 @@ import { hash } from 'node:crypto';
 import type { Sql } from '../db/connect.ts';
 import type { LedgerInstance } from '../payments/instance.ts';
 import { repeat, withDeadline } from '../payments/retry.ts';
+import { Turns } from '../payments/turns.ts';
 import type { Log, Platform } from './platform.ts';
 import { elsewhere, inProgress, lost, mismatch } from './replay-errors.ts';
-import { Turns } from './turns.ts';
 
 /** One life of an instance. */
 interface Owner {
@@ -76,7 +76,7 @@ export class Claims {
     this.#unsure.add(claim.id);
     const look = async () => {
       await this.#telling.get(place);
-      return this.#turns.run(() => this.#look(place, digest(fingerprint), claim));
+      return this.#turns.take(() => this.#look(place, digest(fingerprint), claim));
     };
     const refusal = await withDeadline(look(), TAKE_MS);
     this.#unsure.delete(claim.id);
@@ -160,7 +160,7 @@ export class Claims {
   #tell(of: string, statement: () => PromiseLike<unknown>): void {
     const place = digest(of);
     const told = this.#turns
-      .run(() => repeat(statement, TELL_MS))
+      .take(() => repeat(statement, TELL_MS))
       .catch((error) => this.#options.log.warn({ err: error }, 'the end of a named request was not told'))
       .then(() => {
         if (this.#telling.get(place) === told) this.#telling.delete(place);

@@ -147,3 +147,22 @@ async function waitUntilServing(admin: ReturnType<typeof client>, ids: readonly 
   }
   throw new Error('the workers did not pass their first check within 30 s');
 }
+
+/** Another gateway over the database of the first. Stopping it takes its data directory away too. */
+export async function startBeside({ database }: TestGateway): Promise<RunningGateway> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'faregate-beside-'));
+  const running = await startGateway(
+    readConfig({
+      FAREGATE_PORT: '0',
+      FAREGATE_DATA_DIR: dataDir,
+      FAREGATE_LOG: 'silent',
+      DATABASE_URL: database.url,
+      FAREGATE_ALLOW_PRIVATE_WORKERS: '1',
+    }),
+  );
+  const stop = async (hurry?: AbortSignal) => {
+    await running.stop(hurry);
+    await rm(dataDir, { recursive: true, force: true });
+  };
+  return { ...running, stop };
+}

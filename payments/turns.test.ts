@@ -29,3 +29,23 @@ test('no more than so many work at once, all in turn, and one that fails gives i
     'fulfilled',
   ]);
 });
+
+test('so many run at once, in the order in which they came, whether those before them failed or not', async () => {
+  const turns = new Turns(2);
+  const begun: number[] = [];
+  let running = 0;
+  const works = Array.from({ length: 50 }, (_, number) =>
+    turns.take(async () => {
+      begun.push(number);
+      running += 1;
+      expect(running).toBeLessThanOrEqual(2);
+      await new Promise((resolve) => setImmediate(resolve));
+      running -= 1;
+      if (number % 3 === 0) throw new Error('failed');
+    }),
+  );
+  const ended = await Promise.allSettled(works);
+  expect(begun).toEqual(Array.from({ length: 50 }, (_, number) => number));
+  expect(ended.filter(({ status }) => status === 'rejected')).toHaveLength(17);
+  await turns.take(async () => {});
+});

@@ -1,31 +1,17 @@
 /** The same named request at two gateways over one Postgres: it runs once. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { readConfig } from '../config.ts';
-import { type RunningGateway, startGateway } from '../node.ts';
-import { startTestGateway, type TestGateway } from '../testing.ts';
+import type { RunningGateway } from '../node.ts';
+import { startBeside, startTestGateway, type TestGateway } from '../testing.ts';
 
 let first: TestGateway;
 let second: RunningGateway;
-let dataDir: string;
 let stopped: boolean;
 
 beforeEach(async () => {
   stopped = false;
   first = await startTestGateway({ simulators: [{ decodeBaseMs: 20 }], limits: { replayBytes: 64 * 1_024 } });
-  dataDir = await mkdtemp(join(tmpdir(), 'faregate-claims-'));
-  second = await startGateway(
-    readConfig({
-      FAREGATE_PORT: '0',
-      FAREGATE_DATA_DIR: dataDir,
-      FAREGATE_LOG: 'silent',
-      DATABASE_URL: first.database.url,
-      FAREGATE_ALLOW_PRIVATE_WORKERS: '1',
-    }),
-  );
+  second = await startBeside(first);
   const serves = () => second.gateway.router.fleet.all().map(({ serves }) => serves);
   await expect.poll(serves, { timeout: 10_000 }).toEqual([true]);
 });
@@ -33,7 +19,6 @@ beforeEach(async () => {
 afterEach(async () => {
   if (!stopped) await second.stop(AbortSignal.abort());
   await first.stop();
-  await rm(dataDir, { recursive: true, force: true });
 });
 
 const question = (more: object = {}) => ({

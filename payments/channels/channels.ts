@@ -1,12 +1,14 @@
 /** Calls paid from channels: a voucher is looked at, its channel taken for one call, what it covers credited to the channel's account. */
 import { v7 as uuidv7 } from 'uuid';
 import { type Hex, walletId } from '../methods/authorization.ts';
+import { chainAway } from '../methods/deposit-steps.ts';
 import type { Funded, PaymentRefusal } from '../methods/method.ts';
+import { STANDS_MS, Standing } from '../methods/standing.ts';
 import { least, type Nanousd } from '../money.ts';
 import { repeat } from '../retry.ts';
 import { nanousdOf } from '../units.ts';
 import { ChannelDeposits, type ChannelPayment, type DepositsOptions } from './deposits.ts';
-import { badSignature, busy, closing, exceeding, mismatch, notFound, unavailable } from './faults.ts';
+import { badSignature, busy, closing, exceeding, mismatch, notFound } from './faults.ts';
 import * as rows from './rows.ts';
 import { announcedFor, ChannelTab } from './tab.ts';
 import { type ChannelDigests, signerOf, type Voucher, ZERO_ADDRESS } from './typed-data.ts';
@@ -22,9 +24,6 @@ export interface Taken {
   free(outcome: rows.Outcome | null): Promise<void>;
 }
 
-/** A gateway says every few seconds which requests it still stands for; of one that died they are over soon after. */
-const STANDS_MS = 15_000;
-const RENEW_EVERY_MS = 4_000;
 const END_LIMIT_MS = 10_000;
 /** So long what the chain said of a channel is believed: far shorter than it takes to withdraw from one. */
 const BELIEVED_MS = 300_000n;
@@ -33,7 +32,7 @@ const TRIES = 3;
 export class Channels {
   readonly #options: ChannelsOptions;
   readonly #deposits: ChannelDeposits;
-  readonly #standing = new Set<string>();
+  readonly #standing = new Standing();
 
   constructor(options: ChannelsOptions) {
     this.#options = options;
@@ -50,7 +49,7 @@ export class Channels {
       if (refusal !== null) return refusal;
     }
     const isSigned = await this.isSigned(payment).catch(() => null);
-    if (isSigned === null) return unavailable;
+    if (isSigned === null) return chainAway;
     if (!isSigned) return badSignature;
     const deposited = payment.deposit === null ? null : await this.#deposits.bring(payment, payment.deposit);
     if (deposited !== null && 'code' in deposited) return deposited;
@@ -93,14 +92,10 @@ export class Channels {
   /** Stands for the requests in flight, until the returned function is called. */
   stand(): () => void {
     const { sql, log } = this.#options;
-    const timer = setInterval(() => {
-      if (this.#standing.size === 0) return;
-      rows
-        .renewRequests(sql, [...this.#standing], STANDS_MS)
-        .catch((error: unknown) => log.warn({ err: error }, 'requests of channels could not be renewed'));
-    }, RENEW_EVERY_MS);
-    timer.unref();
-    return () => clearInterval(timer);
+    return this.#standing.keep(
+      (ids, standsMs) => rows.renewRequests(sql, ids, standsMs),
+      (error) => log.warn({ err: error }, 'requests of channels could not be renewed'),
+    );
   }
 
   /** `seen`: the channel as it was just looked at; a second look is for who was overtaken. */

@@ -10,6 +10,7 @@ import type { Evm } from '../methods/evm.ts';
 import { NotSent, type Sender } from '../methods/sender.ts';
 import { least, type Nanousd } from '../money.ts';
 import { inTransaction } from '../retry.ts';
+import { every } from '../rounds.ts';
 import { nanousdOf, unitsFor } from '../units.ts';
 import { type Claim, claimCall, readChannels, refusalOf } from './contract.ts';
 import type { ChannelsLog } from './deposits.ts';
@@ -54,18 +55,8 @@ export class Claims {
 
   /** Makes a round every few seconds, until the returned function is called. */
   watch(): () => void {
-    let busy = false;
-    const timer = setInterval(() => {
-      if (busy) return;
-      busy = true;
-      this.round()
-        .catch((error: unknown) => this.#options.log.warn({ err: error }, 'channels could not be claimed'))
-        .finally(() => {
-          busy = false;
-        });
-    }, ROUND_EVERY_MS);
-    timer.unref();
-    return () => clearInterval(timer);
+    const failed = (error: unknown) => this.#options.log.warn({ err: error }, 'channels could not be claimed');
+    return every(ROUND_EVERY_MS, () => this.round(), failed);
   }
 
   /** Notes what was claimed, looks who wants its money back, claims what is due. `watchedMs`: as of when the chain is believed. */

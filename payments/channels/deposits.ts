@@ -3,13 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sql } from '../../db/connect.ts';
 import { type Hex, walletId } from '../methods/authorization.ts';
 import type { Crowd } from '../methods/crowd.ts';
-import { tooMany } from '../methods/deposit-steps.ts';
+import { chainAway, tooMany } from '../methods/deposit-steps.ts';
 import type { Evm } from '../methods/evm.ts';
 import type { PaymentRefusal } from '../methods/method.ts';
 import { NotSent, type Sender } from '../methods/sender.ts';
 import { gasOf, PLAIN_SIGNATURE_LENGTH } from '../methods/settlement.ts';
 import { type ChannelDeposit, depositCall, readChannels, refusalOf } from './contract.ts';
-import { depositFailed, depositRefused, shortDeposit, unavailable } from './faults.ts';
+import { depositFailed, depositRefused, shortDeposit } from './faults.ts';
 import { openChannel, syncChannel } from './rows.ts';
 import { type ChannelConfig, depositNonce, type Voucher } from './typed-data.ts';
 
@@ -50,7 +50,7 @@ export class ChannelDeposits {
 
   /** Notes a channel as it is on the chain, where it has anything. Null, or why that cannot be done now. */
   look(config: ChannelConfig, id: Hex): Promise<PaymentRefusal | null> {
-    return this.#inTurn(config, async () => ((await this.#note(config, id)) === null ? unavailable : null));
+    return this.#inTurn(config, async () => ((await this.#note(config, id)) === null ? chainAway : null));
   }
 
   /** Brings the deposit onto the chain, once, whoever sends it. */
@@ -86,7 +86,7 @@ export class ChannelDeposits {
       return await this.#arrival(purpose, config, voucher);
     } catch (error) {
       if (!(error instanceof NotSent)) log.warn({ err: error }, 'the chain does not answer: no deposits for now');
-      return unavailable;
+      return chainAway;
     }
   }
 

@@ -11,7 +11,6 @@ export const busy: PaymentRefusal = {
   fault: { code: faultOf('channel_busy') },
 };
 
-export const unavailable: PaymentRefusal = { code: 'unavailable', reason: 'the chain does not answer: ask again' };
 export const notFound = refusal('channel_not_found', 'there is no such channel: deposit into it first');
 export const badSignature = refusal('voucher_signature', 'this voucher is not signed by the key of its channel');
 const aboveBalance = 'this voucher is above what was deposited';

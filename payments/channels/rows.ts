@@ -8,6 +8,7 @@ import { createAgent } from '../ledger.ts';
 import type { Hex } from '../methods/authorization.ts';
 import type { Nanousd } from '../money.ts';
 import { inTransaction } from '../retry.ts';
+import { transfer } from '../transfer.ts';
 import { nanousdOf } from '../units.ts';
 import type { ChannelState } from './contract.ts';
 import type { ChannelConfig, Voucher } from './typed-data.ts';
@@ -150,15 +151,13 @@ export async function takeUnspent(tx: Sql, id: Hex, requestId: string): Promise<
   await tx`
     update channel set credited_nanousd = ${spent}, spent_nanousd = ${spent}, version = version + 1 where id = ${id}`;
   if (prepaid === 0n) return spent;
-  await tx`
-    with posting as (
-      insert into txn (id, kind, ref) values (${uuidv7()}, 'unspent', ${`channel:${id}:${requestId}`}) returning id
-    ), movement (account_id, amount) as (
-      values (${accountId}, ${-prepaid}::bigint), ('world', ${prepaid}::bigint)
-    ), posted as (
-      insert into entry (txn_id, account_id, amount) select p.id, m.account_id, m.amount from posting p, movement m
-    )
-    update account a set balance = a.balance + m.amount from movement m where a.id = m.account_id`;
+  await transfer(tx, {
+    kind: 'unspent',
+    ref: `channel:${id}:${requestId}`,
+    from: accountId,
+    to: 'world',
+    amount: prepaid,
+  });
   return spent;
 }
 

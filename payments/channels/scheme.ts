@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { Network } from '../chain/networks.ts';
 import { addressField, type Hex, numberField, signatureField, walletId, wordField } from '../methods/authorization.ts';
 import { BadPayment, type Charge, type PaymentRefusal } from '../methods/method.ts';
-import { requireAccepted, type Scheme } from '../methods/x402.ts';
+import { requireAccepted, requirementsOf, type Scheme } from '../methods/x402.ts';
 import type { Nanousd } from '../money.ts';
 import { nanousdOf, unitsFor } from '../units.ts';
 import type { Channels } from './channels.ts';
@@ -101,27 +101,18 @@ const forCalls: PaymentRefusal = {
 
 /** What is asked for one call; without a call, what all offers have in common. */
 function requirements({ network, ...terms }: ChannelTerms, charge: Charge | null): PaymentRequirements {
-  const { address, name, version } = network.usdc;
+  const { receiver: payTo, receiverAuthorizer, timeoutSeconds } = terms;
   const units = unitsFor(charge?.cost ?? 0n);
   const least = unitsFor(terms.leastDepositNanousd);
   const lasting = units * CALLS_PER_DEPOSIT;
-  return {
-    scheme: NAME,
-    network: network.id,
-    amount: String(units),
-    asset: address,
-    payTo: terms.receiver,
-    maxTimeoutSeconds: terms.timeoutSeconds,
-    extra: {
-      name,
-      version,
-      receiverAuthorizer: terms.receiverAuthorizer,
-      withdrawDelay: WITHDRAW_DELAY_SECONDS,
-      assetTransferMethod: 'eip3009',
-      minDeposit: String(lasting > least ? lasting : least),
-      ...charge?.fault?.details,
-    },
+  const extra = {
+    receiverAuthorizer,
+    withdrawDelay: WITHDRAW_DELAY_SECONDS,
+    assetTransferMethod: 'eip3009',
+    minDeposit: String(lasting > least ? lasting : least),
+    ...charge?.fault?.details,
   };
+  return requirementsOf(network, { scheme: NAME, units, payTo, timeoutSeconds, extra });
 }
 
 function paymentOf(read: Payload, amount: bigint): ChannelPayment {

@@ -24,7 +24,7 @@ export async function arrivalOf(evm: Evm, sent: Sent, waitMs: number): Promise<T
   const startMs = performance.now();
   let searchedMs = startMs;
   let hint = sent.transaction;
-  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = pauseMs * 2 > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS : pauseMs * 2) {
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = longerMs(pauseMs)) {
     const nowMs = performance.now();
     // A node that does not answer now is asked again.
     const seen = hint === null ? null : await evm.transferIn(hint, authorization).catch(() => null);
@@ -39,4 +39,9 @@ export async function arrivalOf(evm: Evm, sent: Sent, waitMs: number): Promise<T
     if (nowMs - startMs > waitMs) return null;
     await sleep(pauseMs);
   }
+}
+
+/** The next pause of who looks again and again for what arrives: twice as long, up to a quarter of a second. */
+export function longerMs(pauseMs: number): number {
+  return pauseMs * 2 > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS : pauseMs * 2;
 }

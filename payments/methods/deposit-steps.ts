@@ -68,7 +68,7 @@ async function look(
     return refusal === null ? { head } : { code: 'invalid', reason: refusal };
   } catch (error) {
     log.warn({ err: error }, 'the chain does not answer: no payments for now');
-    return unavailable('the chain does not answer: ask again');
+    return chainAway;
   }
 }
 
@@ -105,6 +105,8 @@ export const inProgress: PaymentRefusal = {
   code: 'in_progress',
   reason: 'this payment is being settled: wait for its answer',
 };
+
+export const chainAway = unavailable('the chain does not answer: ask again');
 
 export const tooMany = unavailable('too many payments are being settled: ask again');
 

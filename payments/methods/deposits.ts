@@ -2,6 +2,8 @@
  * How a signed payment becomes money in an account: reserve its place, ask the chain whether it is good, send it, see it arrive,
  * credit it once. Whatever is lost on the way (this process, a node's answer), the chain is asked until it has decided.
  */
+
+import { every } from '../rounds.ts';
 import { arrivalOf } from './arrival.ts';
 import type { Authorization, Hex } from './authorization.ts';
 import { Crowd } from './crowd.ts';
@@ -75,24 +77,16 @@ export class Deposits {
   watch(): () => Promise<void> {
     const { sql, log } = this.#options;
     const warn = (error: unknown) => log.warn({ err: error }, 'payments could not be looked after');
-    let busy = false;
     const settle = () => void this.settleEntrusted().catch(warn);
     const listening = sql.listen(rows.ENTRUSTED, settle, settle);
     listening.catch(warn);
-    const timer = setInterval(() => {
-      // A notification can be lost together with its connection.
-      settle();
-      if (busy) return;
-      busy = true;
-      this.reconcile()
-        .catch(warn)
-        .finally(() => {
-          busy = false;
-        });
-    }, RECONCILE_EVERY_MS);
-    timer.unref();
+    const ends = [
+      // A notification can be lost together with its connection; and one round may wait long, while others are entrusted.
+      every(RECONCILE_EVERY_MS, async () => settle(), warn),
+      every(RECONCILE_EVERY_MS, () => this.reconcile(), warn),
+    ];
     return async () => {
-      clearInterval(timer);
+      for (const end of ends) end();
       await listening.then(({ unlisten }) => unlisten()).catch(() => {});
     };
   }

@@ -3,6 +3,7 @@
  * that has keys, and waited for by its row in the database that they share.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { longerMs } from './arrival.ts';
 import type { Authorization } from './authorization.ts';
 import { beginPayment, newPayment, outcomeOf, type StepsOptions, tooMany, unseen } from './deposit-steps.ts';
 import { Evm } from './evm.ts';
@@ -20,7 +21,6 @@ interface EntrustedOptions extends StepsOptions {
 }
 
 const FIRST_PAUSE_MS = 8;
-const LONGEST_PAUSE_MS = 250;
 
 /** Opens what was configured, without any key: others, on the same database, settle what is paid here. */
 export function openEntrustedPayments(options: PaymentsOptions): Payments {
@@ -53,7 +53,7 @@ export class EntrustedDeposits {
   async #settled(id: string): Promise<Funded | PaymentRefusal> {
     const { sql, waitMs } = this.#options;
     const startMs = performance.now();
-    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = pauseMs * 2 > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS : pauseMs * 2) {
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = longerMs(pauseMs)) {
       await sleep(pauseMs);
       const row = await rows.findPayment(sql, id);
       if (row?.state !== 'settling') return outcomeOf(sql, row);

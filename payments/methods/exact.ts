@@ -6,7 +6,7 @@ import { nanousdOf, unitsFor } from '../units.ts';
 import { authorizationFields, paymentId, signatureField, walletId } from './authorization.ts';
 import { BadPayment, type Funded } from './method.ts';
 import { type Rail, requireOurs, type Terms } from './terms.ts';
-import { requireAccepted, type Scheme } from './x402.ts';
+import { requireAccepted, requirementsOf, type Scheme } from './x402.ts';
 
 const NAME = 'exact';
 
@@ -73,16 +73,7 @@ async function signedReceipt(
 
 /** What `exact` asks for, so many units of the asset. */
 export function requirements({ network, payTo, timeoutSeconds }: Terms, units: bigint): PaymentRequirements {
-  const { address, name, version } = network.usdc;
-  return {
-    scheme: NAME,
-    network: network.id,
-    amount: String(units),
-    asset: address,
-    payTo,
-    maxTimeoutSeconds: timeoutSeconds,
-    extra: { name, version, paymentFlow: 'upfront' },
-  };
+  return requirementsOf(network, { scheme: NAME, units, payTo, timeoutSeconds, extra: { paymentFlow: 'upfront' } });
 }
 
 function requireDomain({ network }: Terms, extra: Readonly<Record<string, unknown>> = {}): void {

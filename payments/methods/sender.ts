@@ -8,6 +8,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { keccak256, type LocalAccount } from 'viem';
 import type { Sql } from '../../db/connect.ts';
 import { inTransaction } from '../retry.ts';
+import { every } from '../rounds.ts';
 import { Turns } from '../turns.ts';
 import { type Hex, walletId } from './authorization.ts';
 import type { Evm } from './evm.ts';
@@ -119,18 +120,8 @@ export class Sender {
 
   /** Sends again what may have been lost, and replaces what is stuck, until the returned function is called. */
   tend(): () => void {
-    let busy = false;
-    const timer = setInterval(() => {
-      if (busy) return;
-      busy = true;
-      this.tendOnce()
-        .catch((error: unknown) => this.#options.log.warn({ err: error }, 'transactions could not be tended'))
-        .finally(() => {
-          busy = false;
-        });
-    }, TEND_EVERY_MS);
-    timer.unref();
-    return () => clearInterval(timer);
+    const failed = (error: unknown) => this.#options.log.warn({ err: error }, 'transactions could not be tended');
+    return every(TEND_EVERY_MS, () => this.tendOnce(), failed);
   }
 
   async tendOnce(): Promise<void> {

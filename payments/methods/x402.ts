@@ -2,6 +2,8 @@
 import { decodePaymentSignatureHeader, encodePaymentRequiredHeader } from '@x402/core/http';
 import type { PaymentRequirements } from '@x402/core/types';
 import { z } from 'zod';
+import type { Network } from '../chain/networks.ts';
+import type { Hex } from './authorization.ts';
 import { BadPayment, type Charge, type Payment, type PaymentMethod } from './method.ts';
 import type { SignIn } from './sign-in.ts';
 
@@ -81,6 +83,29 @@ export function x402Method(schemes: readonly Scheme[], signIn: SignIn | null): P
         throw new BadPayment(`The payment is wrong at ${issue?.path.join('.')}: ${issue?.message}.`);
       }
     },
+  };
+}
+
+/** What a scheme asks for, so many units of our asset; `extra`: what it says beside the asset's own name and version. */
+export function requirementsOf(
+  { usdc, id }: Network,
+  asked: {
+    scheme: string;
+    units: bigint;
+    payTo: Hex;
+    timeoutSeconds: number;
+    extra: Readonly<Record<string, unknown>>;
+  },
+): PaymentRequirements {
+  const { scheme, units, payTo, timeoutSeconds, extra } = asked;
+  return {
+    scheme,
+    network: id,
+    amount: String(units),
+    asset: usdc.address,
+    payTo,
+    maxTimeoutSeconds: timeoutSeconds,
+    extra: { name: usdc.name, version: usdc.version, ...extra },
   };
 }
 

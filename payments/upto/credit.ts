@@ -9,12 +9,14 @@ import type { Sql } from '../../db/connect.ts';
 import { type ContractCall, refusalOf } from '../channels/contract.ts';
 import { walletId } from '../methods/authorization.ts';
 import type { Crowd } from '../methods/crowd.ts';
-import { tooMany } from '../methods/deposit-steps.ts';
+import { chainAway, tooMany } from '../methods/deposit-steps.ts';
 import type { Evm } from '../methods/evm.ts';
 import type { Funded, PaymentRefusal, Tab } from '../methods/method.ts';
 import { NotSent, type Sender } from '../methods/sender.ts';
+import { STANDS_MS, Standing } from '../methods/standing.ts';
 import { least, type Nanousd } from '../money.ts';
 import { inTransaction, repeat } from '../retry.ts';
+import { every } from '../rounds.ts';
 import { nanousdOf, unitsFor } from '../units.ts';
 import { arrival, type Means, meansOf, type Permit, settleCall } from './permit.ts';
 import * as rows from './rows.ts';
@@ -35,8 +37,6 @@ interface CreditLog {
   warn(fields: object, message: string): void;
 }
 
-const STANDS_MS = 15_000;
-const RENEW_EVERY_MS = 4_000;
 const ROUND_EVERY_MS = 2_000;
 const PAUSE_MS = 100;
 const END_LIMIT_MS = 10_000;
@@ -44,7 +44,7 @@ const GAS = 280_000n;
 
 export class Credit {
   readonly #options: CreditOptions;
-  readonly #standing = new Set<string>();
+  readonly #standing = new Standing();
 
   constructor(options: CreditOptions) {
     this.#options = options;
@@ -91,25 +91,12 @@ export class Credit {
   watch(): () => void {
     const { sql, log } = this.#options;
     const warn = (message: string) => (error: unknown) => log.warn({ err: error }, message);
-    const renewing = setInterval(() => {
-      if (this.#standing.size === 0) return;
-      rows.renew(sql, [...this.#standing], STANDS_MS).catch(warn('open calls could not be renewed'));
-    }, RENEW_EVERY_MS);
-    let busy = false;
-    const settling = setInterval(() => {
-      if (busy) return;
-      busy = true;
-      this.round()
-        .catch(warn('signed maxima could not be settled'))
-        .finally(() => {
-          busy = false;
-        });
-    }, ROUND_EVERY_MS);
-    renewing.unref();
-    settling.unref();
+    const ends = [
+      this.#standing.keep((ids, standsMs) => rows.renew(sql, ids, standsMs), warn('open calls could not be renewed')),
+      every(ROUND_EVERY_MS, () => this.round(), warn('signed maxima could not be settled')),
+    ];
     return () => {
-      clearInterval(renewing);
-      clearInterval(settling);
+      for (const end of ends) end();
     };
   }
 
@@ -136,7 +123,7 @@ export class Credit {
       return refusal === null ? means : { code: 'invalid', reason: refusal };
     } catch (error) {
       log.warn({ err: error }, 'the chain does not answer: no signed maxima for now');
-      return { code: 'unavailable', reason: 'the chain does not answer: ask again' };
+      return chainAway;
     }
   }
 

@@ -1,10 +1,10 @@
 /** Payments by `upto` in Postgres: open → due → settled, burnt or lost. Never back, and none is forgotten. */
-import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../../db/connect.ts';
 import { createAgent } from '../ledger.ts';
 import type { Hex } from '../methods/authorization.ts';
 import { least, type Nanousd } from '../money.ts';
 import { inTransaction } from '../retry.ts';
+import { transfer } from '../transfer.ts';
 import { nanousdOf, unitsFor } from '../units.ts';
 import type { Means, Permit } from './permit.ts';
 
@@ -119,8 +119,8 @@ export async function lose(sql: Sql, { id, charged }: DueUpto, transaction: Hex 
   await inTransaction(sql, async (tx) => {
     const [lost] = await tx`
       update upto_payment set state = 'lost', transaction = ${transaction} where id = ${id} and state = 'due' returning id`;
-    if (lost !== undefined)
-      await move(tx, 'credit_lost', id, { account: 'world', amount: charged, other: 'shortfall' });
+    if (lost === undefined) return;
+    await transfer(tx, { kind: 'credit_lost', ref: refOf(id), from: 'shortfall', to: 'world', amount: charged });
   });
 }
 
@@ -130,26 +130,11 @@ async function lend(
   amount: Nanousd,
 ): Promise<void> {
   await tx`update upto_payer set credited_nanousd = credited_nanousd + ${amount} where id = ${payer.payerId}`;
-  await move(tx, 'deposit', payer.id, { account: payer.accountId, amount, other: 'world' });
+  await transfer(tx, { kind: 'deposit', ref: refOf(payer.id), from: 'world', to: payer.accountId, amount });
 }
 
-async function move(
-  tx: Sql,
-  kind: 'deposit' | 'credit_lost',
-  id: string,
-  { account, amount, other }: { account: string; amount: Nanousd; other: string },
-): Promise<void> {
-  // In the order of their ids, as everybody locks accounts.
-  await tx`select from account where id in (${account}, ${other}) order by id for no key update`;
-  await tx`
-    with posting as (
-      insert into txn (id, kind, ref) values (${uuidv7()}, ${kind}, ${`upto:${id}`}) returning id
-    ), movement (account_id, amount) as (
-      values (${account}, ${amount}::bigint), (${other}, ${-amount}::bigint)
-    ), posted as (
-      insert into entry (txn_id, account_id, amount) select p.id, m.account_id, m.amount from posting p, movement m
-    )
-    update account a set balance = a.balance + m.amount from movement m where a.id = m.account_id`;
+function refOf(id: string): string {
+  return `upto:${id}`;
 }
 
 async function payerOf(tx: Sql, id: string) {

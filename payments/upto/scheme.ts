@@ -6,7 +6,7 @@ import type { Network } from '../chain/networks.ts';
 import { PERMIT2, UPTO_PROXY } from '../chain/networks.ts';
 import { addressField, type Hex, numberField, signatureField, walletId } from '../methods/authorization.ts';
 import { BadPayment, type Charge, type PaymentRefusal } from '../methods/method.ts';
-import { type Accepted, requireAccepted, type Scheme } from '../methods/x402.ts';
+import { type Accepted, requireAccepted, requirementsOf, type Scheme } from '../methods/x402.ts';
 import type { Nanousd } from '../money.ts';
 import { nanousdOf, unitsFor } from '../units.ts';
 import type { Credit } from './credit.ts';
@@ -93,16 +93,9 @@ function largest({ cost }: Charge, { leastNanousd }: UptoTerms): Nanousd {
 }
 
 function requirements({ network, payTo, facilitator, callSeconds }: UptoTerms, units: bigint): PaymentRequirements {
-  const { address, name, version } = network.usdc;
-  return {
-    scheme: NAME,
-    network: network.id,
-    amount: String(units),
-    asset: address,
-    payTo,
-    maxTimeoutSeconds: parseInt(String(callSeconds + TO_SETTLE + TO_SIGN), 10),
-    extra: { name, version, assetTransferMethod: 'permit2', facilitatorAddress: facilitator },
-  };
+  const timeoutSeconds = parseInt(String(callSeconds + TO_SETTLE + TO_SIGN), 10);
+  const extra = { assetTransferMethod: 'permit2', facilitatorAddress: facilitator };
+  return requirementsOf(network, { scheme: NAME, units, payTo, timeoutSeconds, extra });
 }
 
 function permitOf(

@@ -9,8 +9,7 @@ interface IERC1271 {
     function isValidSignature(bytes32 hash, bytes calldata signature) external view returns (bytes4);
 }
 
-/// The part of Permit2 that signed transfers with a witness need: a stand-in, with its names, types and nonces.
-contract Permit2 {
+interface IPermit2 {
     struct TokenPermissions {
         address token;
         uint256 amount;
@@ -27,6 +26,14 @@ contract Permit2 {
         uint256 requestedAmount;
     }
 
+    function permitWitnessTransferFrom(
+        PermitTransferFrom calldata permit, SignatureTransferDetails calldata details, address owner, bytes32 witness,
+        string calldata witnessTypeString, bytes calldata signature
+    ) external;
+}
+
+/// The part of Permit2 that signed transfers with a witness need: a stand-in, with its names, types and nonces.
+contract Permit2 is IPermit2 {
     bytes32 private constant TOKEN_PERMISSIONS_TYPEHASH = keccak256("TokenPermissions(address token,uint256 amount)");
     string private constant WITNESS_TYPE_STUB =
         "PermitWitnessTransferFrom(TokenPermissions permitted,address spender,uint256 nonce,uint256 deadline,";
