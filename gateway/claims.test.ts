@@ -46,11 +46,16 @@ test('a claim that is sent twice, its first answer being lost, is one claim', as
 test('a claim that was given up, and reached the database only after it was released, keeps nobody waiting here', async () => {
   await using database = await testDatabase();
   const late: (() => PromiseLike<unknown>)[] = [];
+  const releases: PromiseLike<unknown>[] = [];
   let isLate = true;
   const sql = new Proxy(database.sql, {
     apply: (target, self, args) => {
       const send = () => Reflect.apply(target, self, args) as PromiseLike<unknown>;
-      if (!isLate || !String(args[0]).includes('insert')) return send();
+      if (!isLate || !String(args[0]).includes('insert')) {
+        const sent = send();
+        if (String(args[0]).includes('delete')) releases.push(sent);
+        return sent;
+      }
       late.push(send);
       return new Promise(() => {});
     },
@@ -59,7 +64,9 @@ test('a claim that was given up, and reached the database only after it was rele
   const given = { id: randomUUID(), isCall: true, place: 'place' };
   await expect(claims.take(given, 'asked')).rejects.toMatchObject({ code: 'STATEMENT_LATE' });
   claims.release(given);
-  await expect.poll(() => database.sql`select 1 from idempotency_claim`).toEqual([]);
+  await expect.poll(() => releases.length).toBe(1);
+  await Promise.all(releases);
+  expect(await database.sql`select 1 from idempotency_claim`).toEqual([]);
   isLate = false;
   for (const send of late) await send();
   expect(await database.sql`select state from idempotency_claim`).toEqual([{ state: 'running' }]);
