@@ -20,30 +20,12 @@ export interface Holder {
 export const LEASE_MS = 600_000;
 /** The longest call, its grace, and a margin: only then nobody can be spending from a lease that has run out. */
 const RECLAIM_AFTER_MS = 720_000;
-/** Every instance listens here; the payload is a Recall as JSON. */
-export const RECALLS = 'faregate_recalls';
-
-export interface Recall {
-  readonly account: string;
-  /** The lease that lacks money. */
-  readonly asker: string;
-  /** Only what is leased under one of these is of use; null: whatever is leased of the account. */
-  readonly budgets: readonly string[] | null;
-}
 
 /** Whose money a lease holds, and for whom. */
-interface LeaseOf {
+export interface LeaseOf {
   readonly leaseId: string;
   readonly accountId: string;
   readonly budgets: readonly string[];
-}
-/** Nobody waits for long for an instance that has left a recall without an answer for this long. */
-const SILENT_MS = 2_000;
-
-/** A lease that was asked for what its holder does not use. `silent`: the holder is dead or cut off, or was so until just now. */
-export interface Asked {
-  readonly id: string;
-  readonly silent: boolean;
 }
 
 const LIMIT_MS = 10_000;
@@ -143,42 +125,6 @@ export async function grant(
 
 function expiry(sql: Sql) {
   return sql`now() + ${LEASE_MS} * interval '1 millisecond'`;
-}
-
-/**
- * Calls on the holders of the account's other leases to give back what they do not use: on all of them where the account itself lacks
- * `need`, otherwise on those under a budget that does. Leases of a life that ended are among them: the next life is giving them back.
- * A statement of its own: one that waited for the prepaid row would not see who took the money meanwhile.
- */
-export function recall(sql: Sql, { leaseId, accountId, budgets }: LeaseOf, need: Nanousd): Promise<Asked[]> {
-  return sql<Asked[]>`
-    with short as (
-      select case when a.balance >= ${need.toString()}::numeric then array(
-        select b.id from budget b where b.id = any(${textArray(budgets)}::text[]) and ${leftNow(sql)} < ${need.toString()}::numeric
-      ) end as budgets
-      from account a where a.id = ${accountId}
-    ), holders as (
-      select l.id from lease l, account a, short
-      where l.account_id = ${accountId} and l.state = 'open' and l.id <> ${leaseId}
-        and coalesce(l.budgets && short.budgets, short.budgets is null)
-        and a.id = l.id and a.balance > 0
-      order by l.id for no key update of l
-    ), asked as (
-      update lease l set recalled = l.recalled + 1,
-        recalled_at = case when l.answered < l.recalled then l.recalled_at else now() end
-      from holders where l.id = holders.id
-      returning l.id, l.recalled_at < now() - ${SILENT_MS} * interval '1 millisecond' as silent
-    )
-    select asked.*, pg_notify(${RECALLS},
-      json_build_object('account', ${accountId}::text, 'asker', ${leaseId}::text, 'budgets', short.budgets)::text)
-    from asked, short`;
-}
-
-/** Whether any of the leases still owes its answer to a recall. */
-export async function unanswered(sql: Sql, leases: readonly Asked[]): Promise<boolean> {
-  const rows = await sql`
-    select from lease where id in ${sql(leases.map(({ id }) => id))} and state = 'open' and answered < recalled limit 1`;
-  return rows.length > 0;
 }
 
 /**

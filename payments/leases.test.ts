@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { connect } from '../db/connect.ts';
 import { testDatabase } from '../db/testing.ts';
 import { giveBack, reclaimable, reclaimLeases } from './lease-statements.ts';
@@ -159,94 +159,6 @@ test('those who wait are served in turn', async () => {
   expect(purse.available).toBe(1n);
   expect(order).toEqual(['0 true', '1 true', '2 false']);
   await Promise.all(waiting);
-});
-
-describe('a recall', () => {
-  test('brings what one instance does not use to another that would have to refuse a call', async () => {
-    await using database = await testDatabase();
-    const accountId = await fundedAgent(database.sql, 10_000n);
-    const idle = await testInstance(database.sql, null);
-    const busy = await testInstance(database.sql, null);
-    const hold = await held(idle, accountId, 100n);
-    const { escrow } = await balances(database.sql, accountId);
-    expect(escrow).toBeGreaterThan(1_000n);
-    await held(busy, accountId, 9_900n);
-    expect(await busy.holds.hold(request(accountId, 1n))).toEqual({
-      code: 'insufficient_balance',
-      available: 0n,
-      budget: null,
-    });
-    await hold.capture(closing(60));
-    await held(busy, accountId, 40n);
-    await Promise.all([idle.close(), busy.close()]);
-    expect(await balances(database.sql, accountId)).toEqual({ prepaid: 9_940n, escrow: 0n });
-  });
-
-  test('is not waited for when nobody else has any of the money', async () => {
-    await using database = await testDatabase();
-    const accountId = await fundedAgent(database.sql, 1_000n);
-    const instance = await testInstance(database.sql, null);
-    await held(instance, accountId, 900n);
-    expect(await instance.holds.hold(request(accountId, 200n))).toEqual({
-      code: 'insufficient_balance',
-      available: 100n,
-      budget: null,
-    });
-    const [recalled] = await database.sql`select max(recalled) as most from lease`;
-    expect(recalled?.most).toBe(0);
-    await instance.close();
-  });
-
-  test('to an instance that died is given up after a while, and no longer waited for after some', async () => {
-    await using database = await testDatabase();
-    const accountId = await fundedAgent(database.sql, 1_000n);
-    const dead = await testInstance(database.sql, null, { lasting: false });
-    await held(dead, accountId, 600n);
-    const living = await testInstance(database.sql, null);
-    for (let times = 0; times < 6; times++)
-      expect(await living.holds.hold(request(accountId, 500n))).toEqual({
-        code: 'insufficient_balance',
-        available: 400n,
-        budget: null,
-      });
-    await Promise.all([dead.close(), living.close()]);
-  }, 20_000);
-
-  test.each([
-    [64, 2],
-    [200, 4],
-    [1_000, 8],
-  ])(
-    '%i callers at %i instances with money for exactly N: exactly N succeed',
-    async (callers, instances) => {
-      await using database = await testDatabase({ max: 24 });
-      const call = 100n;
-      for (const payable of [1, 7, callers >> 1, callers - 1]) {
-        const accountId = await fundedAgent(database.sql, BigInt(payable) * call);
-        const all = await Promise.all(Array.from({ length: instances }, () => testInstance(database.sql, null)));
-        const outcomes = await Promise.all(
-          Array.from({ length: callers }, async (_, i) => {
-            for (;;) {
-              const outcome = await all[i % instances]?.holds.hold(request(accountId, call));
-              // A machine too busy for a statement in time is no refusal: callers ask again.
-              if (outcome !== undefined && 'code' in outcome && outcome.code === 'ledger_unavailable') {
-                await sleep(10);
-                continue;
-              }
-              if (outcome === undefined || 'code' in outcome) return outcome?.code;
-              await outcome.capture(closing(100));
-              return 'paid';
-            }
-          }),
-        );
-        expect(outcomes.filter((outcome) => outcome === 'paid')).toHaveLength(payable);
-        expect(new Set(outcomes)).toEqual(new Set(['paid', 'insufficient_balance']));
-        await Promise.all(all.map((instance) => instance.close()));
-        expect(await balances(database.sql, accountId)).toEqual({ prepaid: 0n, escrow: 0n });
-      }
-    },
-    60_000,
-  );
 });
 
 test('instances that lease and give back the same money at the same moment meet no error, and lose nothing of it', async () => {

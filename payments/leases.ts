@@ -10,6 +10,7 @@ import * as statements from './lease-statements.ts';
 import type { Nanousd } from './money.ts';
 import type { Payer, Purse } from './purse.ts';
 import { Purses } from './purses.ts';
+import { RECALLS, type Recall, recall, unanswered } from './recall-statements.ts';
 import { isTransient, repeat, withDeadline } from './retry.ts';
 
 export type Refusal =
@@ -93,8 +94,8 @@ export class Leases {
 
   /** Answers recalls, renews what is used, gives back what is idle, and reclaims what dead instances left. Answers how to end. */
   async watch(): Promise<() => Promise<void>> {
-    const { unlisten } = await this.#options.sql.listen(statements.RECALLS, (payload) => {
-      const { account, asker, budgets } = JSON.parse(payload) as statements.Recall;
+    const { unlisten } = await this.#options.sql.listen(RECALLS, (payload) => {
+      const { account, asker, budgets } = JSON.parse(payload) as Recall;
       for (const purse of this.#purses.ofAccount(account)) {
         const isMeant = budgets === null || budgets.some((budget) => purse.budgets.includes(budget));
         if (isMeant && purse.leaseId !== asker) this.#empty(purse);
@@ -140,10 +141,10 @@ export class Leases {
     const renewed = await repeat(() => statements.renew(sql, holder, leases), STATEMENT_LIMIT_MS);
     const recalled = new Map(renewed.map((lease) => [lease.id, lease.recalled]));
     for (const purse of purses) {
-      const unanswered = recalled.get(purse.leaseId);
-      if (unanswered === undefined) this.#forget(purse);
+      const isAsked = recalled.get(purse.leaseId);
+      if (isAsked === undefined) this.#forget(purse);
       else purse.expiresAtMs = sentAtMs + statements.LEASE_MS;
-      if (unanswered === true) this.#empty(purse);
+      if (isAsked === true) this.#empty(purse);
     }
   }
 
@@ -217,7 +218,9 @@ export class Leases {
     const { sql, now, earlierSettled } = this.#options;
     await withDeadline(earlierSettled, STATEMENT_LIMIT_MS);
     const { least } = purse.nextGrant(now());
-    const asked = await repeat(() => statements.recall(sql, purse, least), STATEMENT_LIMIT_MS);
+    const { asked, back } = await repeat(() => recall(sql, purse, least), STATEMENT_LIMIT_MS);
+    // What came back is for whoever is first: another one may take it and more, and is asked for that then.
+    if (asked.length === 0) return purse.recalled(back, now());
     const lively = asked.filter(({ silent }) => !silent);
     for (let pauseMs = RECALL_POLL_MS; pauseMs <= RECALL_PAUSE_MAX_MS; pauseMs *= 2) {
       const awaited = pauseMs <= SILENT_PAUSE_MAX_MS ? asked : lively;
@@ -225,7 +228,7 @@ export class Leases {
       await sleep(pauseMs);
       // Two that recall from each other must not wait for each other.
       if (this.#emptying.delete(purse)) await this.#giveBack(purse);
-      const waiting = await repeat(() => statements.unanswered(sql, awaited), STATEMENT_LIMIT_MS);
+      const waiting = await repeat(() => unanswered(sql, awaited), STATEMENT_LIMIT_MS);
       if (!waiting) return purse.recalled(true, now());
     }
     purse.recalled(false, now());

@@ -44,7 +44,6 @@ vi.mock('../../payments/lease-statements.ts', async (original) => {
       database().run(client, () => database().giveBack(...args)),
     renew: (client: Client, ...args: Parameters<SimulatedDatabase['renew']>) =>
       database().run(client, () => database().renew(...args)),
-    recall: async () => [],
     returnLeases: async (client: Client, _instance: string, beforeEpoch: number) => {
       for (let done = false; !done; ) {
         done = await database()
@@ -55,6 +54,10 @@ vi.mock('../../payments/lease-statements.ts', async (original) => {
     },
   };
 });
+vi.mock('../../payments/recall-statements.ts', async (original) => ({
+  ...(await original<typeof import('../../payments/recall-statements.ts')>()),
+  recall: async () => ({ asked: [], back: false }),
+}));
 vi.mock('../../payments/posting.ts', () => ({
   postCalls: (client: Client, texts: readonly string[]) => {
     const database = world.database as SimulatedDatabase;

@@ -1,8 +1,8 @@
 /** Withdrawals: an agent's money back to the wallet that it came from. What calls hold, or may still need, is never paid out. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sql } from '../../db/connect.ts';
-import { recall } from '../lease-statements.ts';
 import type { Nanousd } from '../money.ts';
+import { recall } from '../recall-statements.ts';
 import { inTransaction, repeat } from '../retry.ts';
 import { nanousdOf, unitsWithin } from '../units.ts';
 import { bookPayout, type Payout, payoutOf, type Treasury } from './booking.ts';
