@@ -4,7 +4,6 @@
  * runs long, `-- --only R3` runs some rows and keeps them in the places of the last run's.
  */
 import { parseArgs } from 'node:util';
-import { seededRandom } from '../../workers/simulator/random.ts';
 import { type Progress, runRows } from './rows.ts';
 import { printTable, store } from './table.ts';
 
@@ -32,7 +31,7 @@ else {
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 32));
   const only = values.only?.split(',') ?? null;
   process.stdout.write(`seed ${seed}${values.nightly ? ', nightly' : ''}\n`);
-  const rows = await runRows({ seed, random: seededRandom(seed), nightly: values.nightly, only, progress: progress() });
+  const rows = await runRows({ seed, nightly: values.nightly, only, progress: progress() });
   printTable(rows);
   await store(rows, { seed, nightly: values.nightly, partial: only !== null });
   process.exitCode = rows.every(({ good }) => good) ? 0 : 1;
