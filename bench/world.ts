@@ -101,10 +101,13 @@ async function begin(undo: (() => Promise<unknown>)[], stop: () => Promise<void>
       update api_key set requests_per_minute = ${UNLIMITED}, tokens_per_minute = ${UNLIMITED}, open_streams = ${UNLIMITED}`;
     return key;
   };
+  // One after the other: two updates of all keys could wait for each other.
+  const keys: string[] = [];
+  while (keys.length < AGENTS) keys.push(await fund(FUNDS_NANOUSD));
   return {
     worker,
     gateway,
-    keys: await Promise.all(Array.from({ length: AGENTS }, () => fund(FUNDS_NANOUSD))),
+    keys,
     startFloor: () => startOn('measured', 'bench/floor.ts', [worker.url]),
     startBeside: (file, args) => startOn('measured', file, args),
     fund,
