@@ -30,7 +30,7 @@ export interface Asked {
 
 /** `ours` are the rows that they are compared with. No failure of a peer is a failure of the bench. */
 export async function compare(
-  bench: Bench,
+  bench: Pick<Bench, 'run' | 'lost'>,
   plan: Plan,
   ours: ReadonlyMap<Row, Target>,
   asked: Asked,
