@@ -19,7 +19,7 @@ export const busbar: Peer = {
     // Its tag asks for the compiler that its CI has, newer than its code needs.
     steps: [
       ['cargo', 'install', '--locked', '--ignore-rust-version', '--path', 'source/crates/busbar', '--root', '.'],
-      ['rm', '-r', 'source/target'],
+      ['rm', '-rf', 'source/target'],
     ],
   },
   setups: [

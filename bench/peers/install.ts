@@ -13,6 +13,7 @@ Installs the gateways that \`npm run bench\` compares with, or those named: ${pe
   --peers DIR         where to, ${INSTALLED} unless told; give \`npm run bench\` the same
   --source name=DIR   clone the repository of one from here instead of from its home (its tag must be there)
 Needs npm, python3 with venv, git, go and cargo, each for what is written in it. Exits 1 when one could not be installed.
+What can be had by no such client, as Bifrost, is measured with \`npm run bench -- --peer\`: see bench/peers/README.md.
 `;
 
 const { values, positionals } = parseArgs({
@@ -35,6 +36,7 @@ function installAll(folder: string): boolean {
     process.stdout.write(failure === null ? '  installed\n' : `  could not be installed: ${failure}\n`);
     return failure;
   });
+  if (wanted.length === 0) process.stderr.write(`There is no ${names.join(', ')} here.\n${HELP}`);
   return wanted.length > 0 && failures.every((failure) => failure === null);
 }
 
@@ -57,7 +59,7 @@ function install({ name, install: { files = {}, steps, source } }: Peer, folder:
 function cloned(repository: string, tag: string, name: string): Step {
   const given = values.source.map((text) => text.split('=')).find(([of = '']) => same(of, name));
   const from = given?.[1] === undefined ? repository : resolve(given[1]);
-  return ['git', '-c', 'advice.detachedHead=false', 'clone', '--quiet', '--branch', tag, from, 'source'];
+  return ['git', 'clone', '--quiet', '--branch', tag, from, 'source'];
 }
 
 function same(given: string, name: string): boolean {
