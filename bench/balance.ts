@@ -72,6 +72,7 @@ function once(world: World, generator: ChildProcess, key: string) {
     ...load,
     url: world.gateway.url,
     keys: [key],
+    headers: {},
     receipts: false,
     warmMs: WARM_MS,
     runMs: RUN_MS,

@@ -7,6 +7,7 @@ import { MessageReader, type MessageSink } from './http.ts';
 export interface CallerOptions {
   readonly url: string;
   readonly key: string | null;
+  readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
   readonly stream: boolean;
   readonly receipts: boolean;
@@ -94,8 +95,11 @@ export class Caller implements MessageSink {
   }
 
   #headers(): string {
-    const { url, key } = this.#options;
-    return `host: ${new URL(url).host}\r\n${key === null ? '' : `authorization: Bearer ${key}\r\n`}`;
+    const { url, key, headers } = this.#options;
+    const all = { host: new URL(url).host, ...(key === null ? {} : { authorization: `Bearer ${key}` }), ...headers };
+    return Object.entries(all)
+      .map(([name, value]) => `${name}: ${value}\r\n`)
+      .join('');
   }
 
   #receiptRequest(): Buffer {

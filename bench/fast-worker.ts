@@ -1,6 +1,6 @@
 /**
  * A worker that answers at once: the same answers to everybody, on a bare socket. It stands for vLLM where only what lies
- * between caller and worker is measured; the simulator is what behaves like one.
+ * between caller and worker is measured; the simulator is what behaves like one. Usage: fast-worker.ts [port]
  */
 import { Buffer } from 'node:buffer';
 import { createServer, type Socket } from 'node:net';
@@ -50,14 +50,14 @@ function serve(socket: Socket): void {
 }
 
 function answer(socket: Socket, body: Buffer): void {
-  const name = /"model":"([^"]*)"/.exec(body.toString('latin1', 0, 64))?.[1] ?? modelAnywhere(body);
+  const name = /"model": ?"([^"]*)"/.exec(body.toString('latin1', 0, 64))?.[1] ?? modelAnywhere(body);
   const prepared = answers.get(name);
   if (prepared === undefined) {
     socket.write('HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n');
-  } else if (!body.includes('"stream":true')) {
+  } else if (!asks(body, 'stream')) {
     socket.write(prepared.whole);
   } else {
-    const frames = body.includes('"continuous_usage_stats":true') ? prepared.continuous : prepared.stream;
+    const frames = asks(body, 'continuous_usage_stats') ? prepared.continuous : prepared.stream;
     socket.write(STREAM_HEAD);
     if (name === models.paced) writePaced(socket, frames, 0);
     else writeOneByOne(socket, frames, 0);
@@ -65,7 +65,16 @@ function answer(socket: Socket, body: Buffer): void {
 }
 
 function modelAnywhere(body: Buffer): string {
-  return [...answers.keys()].find((model) => body.includes(`"model":"${model}"`)) ?? '';
+  return [...answers.keys()].find((model) => has(body, 'model', `"${model}"`)) ?? '';
+}
+
+function asks(body: Buffer, field: string): boolean {
+  return has(body, field, 'true');
+}
+
+/** As JavaScript writes it or, with its blank, Python. */
+function has(body: Buffer, field: string, value: string): boolean {
+  return body.includes(`"${field}":${value}`) || body.includes(`"${field}": ${value}`);
 }
 
 /** One write per turn of the event loop: no pause, and yet every frame on its own way. */
@@ -87,4 +96,4 @@ function writePaced(socket: Socket, frames: readonly Buffer[], at: number): void
 }
 
 const server = createServer(serve);
-server.listen(0, '127.0.0.1', () => announce(server));
+server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () => announce(server));

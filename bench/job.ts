@@ -11,6 +11,8 @@ export interface Job {
   readonly stream: boolean;
   /** Each connection uses one of these; none where no key is asked for. */
   readonly keys: readonly string[];
+  /** Of every request, beside the usual ones. */
+  readonly headers: Readonly<Record<string, string>>;
   /** Of the calls, the share whose caller leaves after the first content. */
   readonly abortShare: number;
   /** Fetch the signed receipt of each call too. */

@@ -62,9 +62,11 @@ class Load {
 
   /** Connections begin spread over the warm-up: streams that beat in step would be a load that nobody has. */
   #open(index: number): void {
-    const { url, keys, body, stream, receipts, connections, warmMs, perSecond } = this.#job;
+    const { url, keys, headers, body, stream, receipts, connections, warmMs, perSecond } = this.#job;
     const key = keys.length === 0 ? null : (keys[index % keys.length] ?? null);
-    const caller: Caller = new Caller({ url, key, body, stream, receipts }, (outcome) => this.#note(caller, outcome));
+    const caller: Caller = new Caller({ url, key, headers, body, stream, receipts }, (outcome) =>
+      this.#note(caller, outcome),
+    );
     if (perSecond === null) setTimeout(() => this.#ask(caller, clockMs()), (index / connections) * warmMs * 0.8);
     else this.#idle.push(caller);
   }

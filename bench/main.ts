@@ -5,16 +5,25 @@ import { stderrProgress } from '../workers/progress.ts';
 import { chart } from './chart.ts';
 import { commit, machine, storeResult, storeText } from './machine.ts';
 import { Bench, type Plan, type Target } from './measure.ts';
+import { type Given, readGiven } from './peers/given.ts';
+import { peers } from './peers/list.ts';
+import { compare, INSTALLED } from './peers/part.ts';
 import { leaveMeasuredCore, pins, startHelper } from './processes.ts';
 import { budgets, budgetTable, type Summary, table } from './report.ts';
 import { allWorkloads, quickWorkloads, type Row } from './workloads.ts';
 import { buildWorld, type World } from './world.ts';
 
-const HELP = `npm run bench -- [--quick] [--json] [--rounds N] [--run-ms N]
+const HELP = `npm run bench -- [--quick] [--json] [--rounds N] [--run-ms N] [--only-peers]
+                     [--peers DIR] [--peer NAME=URL[#key=…&pid=…&prefix=…]] [--worker-port N]
 
-Measures a worker asked directly, a bare pass-through (the floor), and the gateway with more and more of its work on.
-  --quick   a minute instead of a quarter of an hour: fewer workloads, shorter runs, nothing stored
-  --json    everything as one JSON object on stdout
+Measures a worker asked directly, a bare pass-through (the floor), and the gateway with more and more of its work on;
+then other gateways (bench/peers/README.md) in the same rounds as ours.
+  --quick         a minute instead of a quarter of an hour: fewer workloads, shorter runs, nothing stored
+  --json          everything as one JSON object on stdout
+  --peers DIR     where other gateways are installed, ${INSTALLED} unless told
+  --peer          one that runs already, on loopback, in front of --worker-port; its CPU is told when its pid is
+  --worker-port   where the worker is to listen, any free port unless told
+  --only-peers    nothing but that comparison, and nothing stored
 The full run is stored in bench/results/. Exits 1 when a call is lost or wrongly charged, or the books do not balance.
 `;
 
@@ -28,41 +37,50 @@ const { values } = parseArgs({
     json: { type: 'boolean', default: false },
     rounds: { type: 'string' },
     'run-ms': { type: 'string' },
+    peers: { type: 'string', default: INSTALLED },
+    peer: { type: 'string', multiple: true, default: [] },
+    'worker-port': { type: 'string', default: '0' },
+    'only-peers': { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
 if (values.help) {
   process.stdout.write(HELP);
 } else {
+  const given = values.peer.map(readGiven);
   const plan = values.quick ? QUICK : FULL;
-  const summary = await measure({
+  const sized = {
     ...plan,
     rounds: Number(values.rounds ?? plan.rounds),
     runMs: Number(values['run-ms'] ?? plan.runMs),
-  });
+  };
+  const summary = await measure(values['only-peers'] ? { ...sized, workloads: [] } : sized, given);
   const place = `${machine()}, ${pins ? 'gateway alone on one core' : 'not pinned'}`;
   const text = `${place}, commit ${commit()}\n\n${table(summary)}\n${budgetTable(budgets(summary))}\n`;
   process.stdout.write(values.json ? `${JSON.stringify({ place, commit: commit(), ...summary }, null, 2)}\n` : text);
-  if (!values.quick) {
-    await storeResult('bench', { pinned: pins, ...summary });
+  if (!values.quick && !values['only-peers']) {
+    await storeResult('bench', { pinned: pins, ...summary, budgets: budgets(summary) });
     await storeText('bench.svg', chart(summary.results, `CPU per call, ${place}`));
   }
 }
 process.exit();
 
-async function measure(plan: Plan): Promise<Summary> {
+async function measure(plan: Plan, given: readonly Given[]): Promise<Summary> {
   leaveMeasuredCore();
   const progress = stderrProgress();
   progress.step('starting Postgres, a worker, and the gateways');
-  const world = await buildWorld();
+  const world = await buildWorld(Number(values['worker-port']));
   try {
     const fresh = await freshStart(world);
-    const bench = new Bench(world, startHelper('bench/load.ts'), await startRows(world), progress);
+    const rows = await startRows(world);
+    const bench = new Bench(world, startHelper('bench/load.ts'), rows, progress);
     const results = await bench.run(plan);
     await sleep(REST_MS);
     const { peakRssBytes, rssBytes } = await world.gateway.used();
     const memory = { idleBytes: fresh.rssBytes, peakBytes: peakRssBytes, afterBytes: rssBytes };
-    return { results, memory, coldStartMs: fresh.tookMs };
+    const asked = { peers, folder: values.peers, given, workerUrl: world.worker.url };
+    const { results: compared, ...others } = await compare(bench, plan, rows, asked, progress);
+    return { results: [...results, ...compared], memory, coldStartMs: fresh.tookMs, others };
   } finally {
     progress.step('stopping');
     await world.stop();

@@ -2,9 +2,9 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Progress } from '../workers/progress.ts';
 import type { Job, Latencies, Loaded } from './job.ts';
-import type { Child } from './processes.ts';
+import type { Measured } from './processes.ts';
 import { type Run, runJob } from './runs.ts';
-import type { Row, Workload } from './workloads.ts';
+import { isPeer, type PeerRow, type Row, type Workload } from './workloads.ts';
 import { CALL_NANOUSD, type World } from './world.ts';
 
 export interface Plan {
@@ -30,10 +30,26 @@ export interface Result {
 
 /** A row's process; money when its calls are charged. */
 export interface Target {
-  readonly child: Child;
+  readonly child: Measured;
   readonly keys: readonly string[];
   readonly money: boolean;
   readonly receipts: boolean;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Put before the name of the model. */
+  readonly modelPrefix?: string;
+}
+
+/** Another gateway that does not do a workload: its row is left out. */
+export interface Lost {
+  readonly row: PeerRow;
+  readonly workload: string;
+  readonly why: string;
+}
+
+interface How {
+  readonly target: Target | undefined;
+  readonly runMs: number;
+  readonly perSecond: number | null;
 }
 
 const RAMP_MS = 300;
@@ -45,6 +61,7 @@ export class Bench {
   readonly #generator: ChildProcess;
   readonly #targets: ReadonlyMap<Row, Target>;
   readonly #progress: Progress;
+  readonly lost: Lost[] = [];
   #settled = { calls: 0, complete: 0 };
 
   constructor(world: World, generator: ChildProcess, targets: ReadonlyMap<Row, Target>, progress: Progress) {
@@ -54,8 +71,8 @@ export class Bench {
     this.#progress = progress;
   }
 
-  /** Throws when a call is lost, wrongly charged, or the books do not balance. */
-  async run({ workloads, rounds, runMs, firstMs }: Plan): Promise<Result[]> {
+  /** Throws when a call of ours is lost, wrongly charged, or the books do not balance. */
+  async run({ workloads, rounds, runMs, firstMs }: Plan, targets = this.#targets): Promise<Result[]> {
     const results: Result[] = [];
     for (const workload of workloads) {
       const runs = new Map<Row, Run[]>(workload.rows.map((row) => [row, []]));
@@ -64,8 +81,13 @@ export class Bench {
       for (let round = 0; round <= rounds; round++) {
         for (const [row, done] of runs) {
           this.#progress.detail(`${row}, ${round === 0 ? 'warming up' : `round ${round} of ${rounds}`}`);
-          const run = await this.#once(workload, row, round === 0 ? firstMs : runMs, rateOf(workload, slowest));
-          if (round > 0) done.push(run);
+          const run = await this.#once(workload, row, {
+            target: targets.get(row),
+            runMs: round === 0 ? firstMs : runMs,
+            perSecond: rateOf(workload, slowest),
+          });
+          if (run === null) runs.delete(row);
+          else if (round > 0) done.push(run);
         }
       }
       for (const [row, done] of runs) results.push(summarise(workload, row, done));
@@ -73,20 +95,28 @@ export class Bench {
     return results;
   }
 
-  async #once(workload: Workload, row: Row, runMs: number, perSecond: number | null): Promise<Run> {
-    const target = this.#targets.get(row);
+  /** Null when another gateway lost a call. */
+  async #once({ name, body, stream, connections, abortShare }: Workload, row: Row, how: How): Promise<Run | null> {
+    const { target, runMs, perSecond } = how;
     if (target === undefined) throw new Error(`no ${row}`);
-    const { body, stream, connections, abortShare } = workload;
     const job: Job = {
-      ...{ body, stream, connections, abortShare, perSecond, runMs },
+      ...{ stream, connections, abortShare, perSecond, runMs },
+      body: body.replace('"model":"', `"model":"${target.modelPrefix ?? ''}`),
       url: target.child.url,
       keys: target.keys,
+      headers: target.headers ?? {},
       receipts: target.receipts,
       warmMs: stream ? STREAM_RAMP_MS : RAMP_MS,
     };
-    const run = await runJob(this.#generator, target.child, job);
-    if (target.money) await this.#checkBooks(run.loaded);
-    return run;
+    try {
+      const run = await runJob(this.#generator, target.child, job);
+      if (target.money) await this.#checkBooks(run.loaded);
+      return run;
+    } catch (error) {
+      if (!isPeer(row)) throw error;
+      this.lost.push({ row, workload: name, why: error instanceof Error ? error.message : String(error) });
+      return null;
+    }
   }
 
   async #checkBooks({ allCalls, allAborted }: Loaded): Promise<void> {
@@ -115,14 +145,15 @@ function summarise({ name, unitsPerCall }: Workload, row: Row, runs: readonly Ru
     p99: middle((run) => of(run).p99),
     max: middle((run) => of(run).max),
   });
-  const told = row !== 'direct' && unitsPerCall !== null;
-  const cpuUs = told ? runs.map((run) => run.cpuUs / run.loaded.calls / unitsPerCall) : null;
+  const cpuUs = runs.flatMap(({ loaded, cpuUs: us }) =>
+    us === null || row === 'direct' || unitsPerCall === null ? [] : [us / loaded.calls / unitsPerCall],
+  );
   return {
     workload: name,
     row,
     perSecond: middle(({ loaded }) => loaded.calls / loaded.seconds),
-    cpuUs: cpuUs === null ? null : median(cpuUs),
-    leastCpuUs: cpuUs === null ? null : Math.min(...cpuUs),
+    cpuUs: cpuUs.length === 0 ? null : median(cpuUs),
+    leastCpuUs: cpuUs.length === 0 ? null : Math.min(...cpuUs),
     whole: latencies(({ loaded }) => loaded.whole),
     firstContent: latencies(({ loaded }) => loaded.firstContent),
   };

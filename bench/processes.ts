@@ -6,8 +6,14 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Used } from './measured.ts';
 
-export interface Child {
+/** What can be loaded and measured. */
+export interface Measured {
   readonly url: string;
+  /** CPU since its start; null where nobody can tell. */
+  used(): Promise<{ readonly cpuUs: number | null }>;
+}
+
+export interface Child extends Measured {
   readonly process: ChildProcess;
   /** What the process has used since its start; only of one that was started as measured. */
   used(): Promise<Used>;
@@ -37,7 +43,7 @@ export function leaveMeasuredCore(): void {
 /** Starts a process of ours; resolves when it has said that it is ready. */
 export async function start({ file, args = [], env = {}, cores }: Start): Promise<Child> {
   const path = fileURLToPath(new URL(file, root));
-  const [program, programArgs] = placed(cores, ['--import', measuredFile, path, ...args]);
+  const [program, programArgs] = placed(cores, [process.execPath, '--import', measuredFile, path, ...args]);
   const child = spawn(program, programArgs, {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
@@ -68,9 +74,9 @@ export function startHelper(file: string): ChildProcess {
   });
 }
 
-function placed(cores: Start['cores'], args: readonly string[]): [string, string[]] {
-  if (!pins || cores === 'others') return [process.execPath, [...args]];
-  return ['taskset', ['-c', '0', process.execPath, ...args]];
+/** The command as it is to be spawned. */
+export function placed(cores: Start['cores'], [program = '', ...args]: readonly string[]): [string, string[]] {
+  return pins && cores === 'measured' ? ['taskset', ['-c', '0', program, ...args]] : [program, args];
 }
 
 async function readyUrl(child: ChildProcess): Promise<string> {

@@ -1,6 +1,7 @@
 /** The results as a table for people, and which budgets of the design they meet. */
 import type { Result } from './measure.ts';
-import { PRODUCT, type Row } from './workloads.ts';
+import { type Bound, peerBounds } from './peers/bounds.ts';
+import { isPeer, PEERS_SMALL, PRODUCT, type Row } from './workloads.ts';
 
 const BYTES_PER_MB = 1_048_576;
 
@@ -15,23 +16,35 @@ export interface Summary {
   /** Of the gateway's process. */
   readonly memory: Memory;
   readonly coldStartMs: number;
+  /** Other gateways: which were there, and which not. */
+  readonly others: { readonly versions: readonly string[]; readonly leftOut: readonly string[] };
 }
 
-export interface Budget {
-  readonly what: string;
-  readonly is: number;
-  readonly atMost: number;
-}
+export type Budget = { readonly what: string; readonly is: number } & Bound;
 
-const head = ['', '', 'calls/s', 'p50 ms', 'p90 ms', 'p99 ms', 'added p50', 'added p99', 'CPU µs', '× floor'];
+const head = [
+  '',
+  '',
+  'calls/s',
+  'p50 ms',
+  'p90 ms',
+  'p99 ms',
+  'added p50',
+  'added p99',
+  'CPU µs',
+  '× floor',
+  'ours/its',
+];
 
-/** Latencies of streams are to their first content; `added` is over the worker asked directly. */
-export function table({ results, memory, coldStartMs }: Summary): string {
+/** Latencies of streams are to their first content; `added` is over the worker asked directly; `ours/its` compares CPU with another gateway. */
+export function table({ results, memory, coldStartMs, others }: Summary): string {
   const lines = results.map((result, index) => {
     const find = (row: Row) => results.find((other) => other.workload === result.workload && other.row === row);
     const { p50, p90, p99 } = result.firstContent;
     const direct = result.row === 'direct' ? undefined : find('direct')?.firstContent;
     const over = ratio(result, find('floor'));
+    const product = find(PRODUCT);
+    const ours = product !== undefined && isPeer(result.row) ? ratio(product, result) : null;
     return [
       results[index - 1]?.workload === result.workload ? '' : result.workload,
       result.row,
@@ -41,12 +54,14 @@ export function table({ results, memory, coldStartMs }: Summary): string {
       direct === undefined ? '' : milliseconds(p99 - direct.p99),
       result.cpuUs === null ? '' : result.cpuUs.toFixed(1),
       over === null ? '' : over.toFixed(2),
+      ours === null ? '' : ours.toFixed(3),
     ];
   });
   const { idleBytes, peakBytes, afterBytes } = memory;
   const mb = (bytes: number) => Math.round(bytes / BYTES_PER_MB);
   const more = `memory of the gateway: ${mb(idleBytes)} MB idle, ${mb(peakBytes)} at its peak, ${mb(afterBytes)} after; started in ${Math.round(coldStartMs)} ms`;
-  return `${aligned([head, ...lines])}\n\n${more}\n`;
+  const other = [...others.versions, ...others.leftOut.map((line) => `left out: ${line}`)].map((line) => `${line}\n`);
+  return `${aligned([head, ...lines])}\n\n${more}\n${other.join('')}`;
 }
 
 /** The budgets that these results tell something about. */
@@ -75,12 +90,24 @@ export function budgets({ results, memory, coldStartMs }: Summary): Budget[] {
     ...firstContent('stream, 20 ms, 200', 'p99', 3),
     { what: 'idle memory, MB', is: memory.idleBytes / BYTES_PER_MB, atMost: 120 },
     { what: 'start with external Postgres, s', is: coldStartMs / 1_000, atMost: 1.5 },
+    ...peerBounds.flatMap(({ row, ...bound }) => {
+      const of = (wanted: Row) => results.find((result) => result.workload === PEERS_SMALL && result.row === wanted);
+      const [ours, theirs] = [of(PRODUCT), of(row)];
+      if (ours === undefined || theirs === undefined) return [];
+      const is = 'atMost' in bound ? ratio(ours, theirs) : ratio(theirs, ours);
+      const what = 'atMost' in bound ? `CPU of a settled call, ours ÷ ${row}` : `CPU of a call, ${row} ÷ ours`;
+      return is === null ? [] : [{ what: what.replace('vs ', ''), is, ...bound }];
+    }),
   ];
 }
 
 export function budgetTable(list: readonly Budget[]): string {
   return aligned(
-    list.map(({ what, is, atMost }) => [is <= atMost ? 'met' : 'over', what, is.toFixed(2), `≤ ${atMost}`]),
+    list.map(({ what, is, ...bound }) =>
+      'atMost' in bound
+        ? [is <= bound.atMost ? 'met' : 'over', what, is.toFixed(2), `≤ ${bound.atMost}`]
+        : [is >= bound.atLeast ? 'met' : 'under', what, is.toFixed(2), `≥ ${bound.atLeast}`],
+    ),
   );
 }
 

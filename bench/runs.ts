@@ -2,17 +2,16 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Job, Loaded, Report } from './job.ts';
-import type { Child } from './processes.ts';
+import type { Measured } from './processes.ts';
 
 export interface Run {
   readonly loaded: Loaded;
-  /** CPU of the measured process while the calls were counted. */
-  readonly cpuUs: number;
-  readonly peakRssBytes: number;
+  /** CPU of the measured process while the calls were counted; null where nobody can tell. */
+  readonly cpuUs: number | null;
 }
 
 /** Throws when a call failed: a fast run that loses a call is a failed run. */
-export async function runJob(generator: ChildProcess, measured: Child, job: Job): Promise<Run> {
+export async function runJob(generator: ChildProcess, measured: Measured, job: Job): Promise<Run> {
   const next = async (): Promise<Report> => {
     const [report] = (await once(generator, 'message')) as [Report];
     return report;
@@ -29,5 +28,6 @@ export async function runJob(generator: ChildProcess, measured: Child, job: Job)
   if (report.event !== 'done') throw new Error(`the generator said ${report.event}`);
   const { failures, firstFailure } = report.loaded;
   if (failures > 0) throw new Error(`${failures} calls failed, the first with: ${firstFailure}`);
-  return { loaded: report.loaded, cpuUs: after.cpuUs - before.cpuUs, peakRssBytes: after.peakRssBytes };
+  const told = before.cpuUs !== null && after.cpuUs !== null;
+  return { loaded: report.loaded, cpuUs: told ? after.cpuUs - before.cpuUs : null };
 }

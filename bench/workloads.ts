@@ -2,10 +2,19 @@
 import { models, STREAM_FRAMES } from './answers.ts';
 
 const rows = ['direct', 'floor', 'pass-through', '+ auth, limits', '+ hold, settle', '+ receipts'] as const;
-export type Row = (typeof rows)[number];
+/** Another gateway, as bench/peers/ sets it up. */
+export type PeerRow = `vs ${string}`;
+export type Row = (typeof rows)[number] | PeerRow;
+
+export function isPeer(row: Row): row is PeerRow {
+  return row.startsWith('vs ');
+}
 
 /** The product as it is. */
 export const PRODUCT: Row = '+ hold, settle';
+
+/** The workload by which other gateways are compared. */
+export const PEERS_SMALL = 'peers, small';
 
 export interface Workload {
   readonly name: string;
@@ -69,6 +78,15 @@ export const allWorkloads: readonly Workload[] = [
   { ...paced, name: 'stream, 20 ms, 200', connections: 200 },
   { ...backToBack, name: 'stream, 10 % leave', rows: ['floor', PRODUCT], abortShare: 0.1, unitsPerCall: null },
 ];
+
+/** For other gateways: one for whole answers, one for streams, few enough at a time for the slowest of them. */
+export function peerWorkloads(peers: readonly PeerRow[]): readonly Workload[] {
+  const compared = [...ends, ...peers];
+  return [
+    { ...small, name: PEERS_SMALL, rows: compared },
+    { ...paced, name: 'peers, stream, 20 ms, 8', connections: 8, rows: compared },
+  ];
+}
 
 function body(model: string, repeats: number, stream: boolean): string {
   const messages = [{ role: 'user', content: TEXT.repeat(repeats) }];

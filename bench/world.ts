@@ -57,20 +57,20 @@ interface Books {
 }
 
 /** Starts all of it. Nothing is left running when a part does not start. */
-export async function buildWorld(): Promise<World> {
+export async function buildWorld(workerPort = 0): Promise<World> {
   const undo: (() => Promise<unknown>)[] = [];
   const stop = async () => {
     for (const step of undo.splice(0)) await step();
   };
   try {
-    return await begin(undo, stop);
+    return await begin(undo, stop, workerPort);
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-async function begin(undo: (() => Promise<unknown>)[], stop: () => Promise<void>): Promise<World> {
+async function begin(undo: (() => Promise<unknown>)[], stop: () => Promise<void>, workerPort: number): Promise<World> {
   const directory = await mkdtemp(join(tmpdir(), 'faregate-bench-'));
   undo.unshift(() => rm(directory, { recursive: true, force: true }));
   await chmod(directory, 0o755);
@@ -92,7 +92,7 @@ async function begin(undo: (() => Promise<unknown>)[], stop: () => Promise<void>
     return child;
   };
   const gateway = await startOn('measured', 'gateway/cli.ts', ['serve']);
-  const worker = await startOn('others', 'bench/fast-worker.ts');
+  const worker = await startOn('others', 'bench/fast-worker.ts', [String(workerPort)]);
   const admin = client(`${gateway.url}/admin/v1`, ADMIN_KEY);
   await register(gateway.url, worker.url, admin);
   const fund = async (nanousd: bigint) => {

@@ -1,0 +1,53 @@
+import { describe, expect, test } from 'vitest';
+import type { Result } from './measure.ts';
+import { budgets, budgetTable, type Summary, table } from './report.ts';
+import { PEERS_SMALL, PRODUCT, type Row } from './workloads.ts';
+
+const latencies = { p50: 1, p90: 1, p99: 1, max: 1 };
+const memory = { idleBytes: 1, peakBytes: 1, afterBytes: 1 };
+
+function result(row: Row, cpuUs: number | null, workload = PEERS_SMALL): Result {
+  return { workload, row, perSecond: 1, cpuUs, leastCpuUs: cpuUs, whole: latencies, firstContent: latencies };
+}
+
+function summary(results: readonly Result[], leftOut: readonly string[] = []): Summary {
+  return { results, memory, coldStartMs: 1, others: { versions: [], leftOut } };
+}
+
+function compared(results: readonly Result[]): string[] {
+  return budgetTable(budgets(summary(results)))
+    .split('\n')
+    .filter((line) => line.includes('ours'))
+    .map((line) => line.replaceAll(/ {2,}/g, '  '));
+}
+
+describe('other gateways in the report', () => {
+  test('have bounds of their own: ours at most a part of theirs, theirs at least so many times ours', () => {
+    const rows = [
+      result(PRODUCT, 100),
+      result('vs Busbar, keys and limits', 200),
+      result('vs GoModel, key and usage', 200),
+      result('vs Portkey, bare', 700),
+      result('vs LiteLLM, bare', 12_000),
+    ];
+    expect(compared(rows)).toEqual([
+      'met  CPU of a settled call, ours ÷ Busbar, keys and limits  0.50  ≤ 0.6',
+      'over  CPU of a settled call, ours ÷ GoModel, key and usage  0.50  ≤ 0.25',
+      'met  CPU of a call, Portkey, bare ÷ ours  7.00  ≥ 7',
+      'under  CPU of a call, LiteLLM, bare ÷ ours  120.00  ≥ 130',
+    ]);
+  });
+
+  test('that were not in the run, or whose CPU is not known, meet and miss nothing', () => {
+    expect(compared([result(PRODUCT, 100), result('vs Portkey, bare', null)])).toEqual([]);
+    expect(compared([result('vs Portkey, bare', 700)])).toEqual([]);
+  });
+
+  test('are compared within their own rounds only', () => {
+    expect(compared([result(PRODUCT, 100, 'small'), result('vs Portkey, bare', 700)])).toEqual([]);
+  });
+
+  test('that were left out are named', () => {
+    expect(table(summary([], ['Busbar 1.5.5: not installed']))).toContain('left out: Busbar 1.5.5: not installed');
+  });
+});
