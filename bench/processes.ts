@@ -26,7 +26,7 @@ export interface Start {
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   /** `others` is where the bench itself runs, and what it starts. */
-  readonly cores: 'measured' | 'others';
+  readonly cores: 'measured' | 'others' | 'all';
 }
 
 const root = new URL('../', import.meta.url);
@@ -76,7 +76,9 @@ export function startHelper(file: string): ChildProcess {
 
 /** The command as it is to be spawned. */
 export function placed(cores: Start['cores'], [program = '', ...args]: readonly string[]): [string, string[]] {
-  return pins && cores === 'measured' ? ['taskset', ['-c', '0', program, ...args]] : [program, args];
+  if (!pins || cores === 'others') return [program, args];
+  const list = cores === 'measured' ? '0' : `0-${availableParallelism() - 1}`;
+  return ['taskset', ['-c', list, program, ...args]];
 }
 
 async function readyUrl(child: ChildProcess): Promise<string> {

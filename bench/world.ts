@@ -40,6 +40,8 @@ export interface World {
   startFloor(): Promise<Child>;
   /** Another process on the same database, with a data directory of its own. */
   startBeside(file: string, args: readonly string[]): Promise<Child>;
+  /** The product in so many processes, on all cores. */
+  startProcesses(count: number): Promise<Child>;
   /** A new agent with this balance; answers its key. */
   fund(nanousd: bigint): Promise<string>;
   /** What the database knows once so many calls are settled. Throws when they do not come, or the books do not balance. */
@@ -78,8 +80,14 @@ async function begin(undo: (() => Promise<unknown>)[], stop: () => Promise<void>
   undo.unshift(() => postgres.stop());
   const database = connect(postgres.url, { max: 2 });
   undo.unshift(() => database.close());
-  const startOn = async (cores: Start['cores'], file: string, args: readonly string[] = []): Promise<Child> => {
+  const startOn = async (
+    cores: Start['cores'],
+    file: string,
+    args: readonly string[] = [],
+    more: Start['env'] = {},
+  ): Promise<Child> => {
     const env = {
+      ...more,
       DATABASE_URL: postgres.url,
       FAREGATE_DATA_DIR: join(directory, `data-${undo.length}`),
       FAREGATE_PORT: '0',
@@ -110,6 +118,7 @@ async function begin(undo: (() => Promise<unknown>)[], stop: () => Promise<void>
     keys,
     startFloor: () => startOn('measured', 'bench/floor.ts', [worker.url]),
     startBeside: (file, args) => startOn('measured', file, args),
+    startProcesses: (count) => startOn('all', 'gateway/cli.ts', ['serve'], { FAREGATE_PROCESSES: String(count) }),
     fund,
     books: (calls) => readBooks(database, calls),
     stop,

@@ -1,7 +1,8 @@
 /** Gateways that are running already: `--peer 'name=http://127.0.0.1:8080#key=…&pid=…&prefix=…'`. */
+
+import { treeCpuUs } from '../cpu.ts';
 import type { Target } from '../measure.ts';
 import type { PeerRow } from '../workloads.ts';
-import { treeCpuUs } from './cpu.ts';
 
 const LOOPBACK = /^(127(\.\d{1,3}){3}|localhost)$/;
 

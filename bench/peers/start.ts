@@ -5,10 +5,10 @@ import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { treeCpuUs } from '../cpu.ts';
 import type { Target } from '../measure.ts';
 import { placed } from '../processes.ts';
 import { quickWorkloads } from '../workloads.ts';
-import { treeCpuUs } from './cpu.ts';
 import type { Run, Setup } from './peer.ts';
 
 /** Python needs half a minute, on a busy machine more. */

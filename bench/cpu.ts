@@ -1,17 +1,23 @@
-/** CPU of processes that are not ours, as Linux accounts it: the same clock that `process.cpuUsage()` reads of our own. */
+/** CPU of other processes, as Linux accounts it: the same clock that `process.cpuUsage()` reads of one's own. */
 import { readdir, readFile } from 'node:fs/promises';
 
 /** Of a process and all below it, so far, in microseconds; null where the system does not tell. Threads that ended are not in it. */
 export async function treeCpuUs(pid: number): Promise<number | null> {
-  const threads = (await tree(pid)).map((member) => `/proc/${member}/task`);
-  const spent = await Promise.all(
-    threads.map(async (folder) => {
-      const ids = await readdir(folder).catch(() => []);
-      return Promise.all(ids.map((id) => nanoseconds(`${folder}/${id}/schedstat`)));
-    }),
-  );
-  const all = spent.flat();
-  return all.length === 0 ? null : all.reduce((sum, ns) => sum + ns, 0) / 1_000;
+  const all = await membersCpuUs(pid);
+  return all.size === 0 ? null : [...all.values()].reduce((sum, us) => sum + us, 0);
+}
+
+/** The same, of each by itself. */
+export async function membersCpuUs(pid: number): Promise<ReadonlyMap<number, number>> {
+  const members = await Promise.all((await tree(pid)).map(async (member) => [member, await cpuUs(member)] as const));
+  return new Map(members.flatMap(([member, us]) => (us === null ? [] : [[member, us]])));
+}
+
+async function cpuUs(pid: number): Promise<number | null> {
+  const folder = `/proc/${pid}/task`;
+  const ids = await readdir(folder).catch(() => []);
+  const spent = await Promise.all(ids.map((id) => nanoseconds(`${folder}/${id}/schedstat`)));
+  return spent.length === 0 ? null : spent.reduce((sum, ns) => sum + ns, 0) / 1_000;
 }
 
 /** A process and its descendants. */
