@@ -49,6 +49,12 @@ export function offeredBy(answer: Response): PaymentRequired {
   return decodePaymentRequiredHeader(answer.headers.get('payment-required') ?? '');
 }
 
+/** The payment response that a stream's last comment has, as an answer whose head has it: so stock libraries read it. */
+export function lateResponse(text: string): Response {
+  const late = /^: payment-response (\S+)\n\n(?:data: \{"error".*\n\n)?data: \[DONE\]/m.exec(text)?.[1];
+  return new Response('', { headers: late === undefined ? {} : { 'payment-response': late } });
+}
+
 /** What a paid answer says of its channel. */
 export function chargedBy(answer: Response): { charged: bigint; cumulative: bigint } {
   const text = Buffer.from(answer.headers.get('payment-response') ?? '', 'base64').toString();

@@ -1,9 +1,10 @@
+import { decodePaymentResponseHeader } from '@x402/fetch';
 import { afterAll, expect, test } from 'vitest';
 import type { LocalWallet } from '../payments/chain/local.ts';
 import { PERMIT2 } from '../payments/chain/networks.ts';
-import { offeredBy, wholeUnits } from './testing-channels.ts';
+import { lateResponse, offeredBy, wholeUnits } from './testing-channels.ts';
 import { chatInit, uptoFetch, uptoPayment } from './testing-wallet-clients.ts';
-import { errorCode, startWalletGateway, type WalletGateway, withHeaders } from './testing-wallets.ts';
+import { errorCode, signedReceiptIn, startWalletGateway, type WalletGateway, withHeaders } from './testing-wallets.ts';
 
 const CAP = 20_000_000n;
 const onCredit = { upto: { cap: CAP } };
@@ -80,6 +81,53 @@ test('a stock client without ether signs a maximum for a stream, and what the ca
   const units = payments.reduce((sum, { charged }) => sum + wholeUnits(charged ?? 0n), 0n);
   expect(await site.chain.usdcOf(payer.address)).toBe(5_000_000n - units);
   expect(await site.chain.usdcOf(site.treasury.address)).toBe(units);
+});
+
+const settledBy = (answer: Response) => decodePaymentResponseHeader(answer.headers.get('payment-response') ?? '');
+
+test('a stream paid by `upto` begins with a payment response without an amount and ends with one that has it, both with a signed receipt', async () => {
+  const site = await shared();
+  const payer = await site.payer();
+  const answer = await uptoFetch(site.chain, payer.account)(site.url(), chatInit({ stream: true }));
+  const served = {
+    network: 'eip155:84532',
+    payer: payer.address.toLowerCase(),
+    resourceUrl: 'https://gate.example.com/v1/chat/completions',
+    transaction: '',
+  };
+  const settled = { success: true, network: served.network, payer: served.payer, transaction: '' };
+  expect(settledBy(answer)).toMatchObject(settled);
+  expect(settledBy(answer).amount).toBeUndefined();
+  expect(await signedReceiptIn(site, answer)).toMatchObject(served);
+  const late = lateResponse(await answer.text());
+  const [payment] = await paymentsOf(site, payer);
+  const amount = String(wholeUnits(payment?.charged ?? 0n));
+  expect(settledBy(late)).toMatchObject({ ...settled, amount });
+  expect(BigInt(amount)).toBeGreaterThan(0n);
+  expect(await signedReceiptIn(site, late)).toMatchObject(served);
+  await settleNow(site);
+  expect(await site.chain.usdcOf(payer.address)).toBe(50_000_000n - BigInt(amount));
+});
+
+test('a whole answer paid by `upto` says what it cost in its payment response, with a signed receipt', async () => {
+  const site = await shared();
+  const payer = await site.payer();
+  const answer = await uptoFetch(site.chain, payer.account)(site.url(), chatInit());
+  const [payment] = await paymentsOf(site, payer);
+  expect(settledBy(answer)).toMatchObject({ success: true, amount: String(wholeUnits(payment?.charged ?? 0n)) });
+  expect(await signedReceiptIn(site, answer)).toMatchObject({ payer: payer.address.toLowerCase() });
+  await settleNow(site);
+});
+
+test('a stream paid by `upto` that breaks says at its end what was charged', async () => {
+  await using site = await startWalletGateway({}, onCredit);
+  const payer = await site.payer();
+  for (const { faults } of site.gateway.simulators) faults.set({ fault: 'engine-error', afterTokens: 5, count: 1 });
+  const answer = await uptoFetch(site.chain, payer.account)(site.url(), chatInit({ stream: true, max_tokens: 400 }));
+  const late = lateResponse(await answer.text());
+  const [payment] = await paymentsOf(site, payer);
+  expect(settledBy(late).amount).toBe(String(wholeUnits(payment?.charged ?? 0n)));
+  await settleNow(site);
 });
 
 test('`upto` is offered only where the worst case is within the risk cap, and not at all where none is configured', async () => {

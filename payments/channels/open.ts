@@ -1,6 +1,7 @@
 /** Payment channels, as configured. */
 import { privateKeyToAccount } from 'viem/accounts';
 import type { Hex } from '../methods/authorization.ts';
+import type { Sign } from '../methods/offer-receipt.ts';
 import type { Scheme } from '../methods/x402.ts';
 import type { Nanousd } from '../money.ts';
 import { Channels, type ChannelsOptions } from './channels.ts';
@@ -16,6 +17,8 @@ export interface ChannelsConfig {
   readonly leastDepositNanousd: Nanousd;
   readonly claimMinimum: Nanousd;
   readonly timeoutSeconds: number;
+  /** Null where the host has no name. */
+  readonly sign: Sign | null;
 }
 
 export interface OpenChannels {
@@ -33,12 +36,12 @@ export function openChannels(options: Omit<ChannelsOptions, 'digests'> & Channel
   const refunds = new Refunds({ ...options, digests, channels, authorizer });
   const token = network.usdc.address.toLowerCase() as Hex;
   const claims = new Claims({ ...options, digests, authorizer, receiver, token, minimum: options.claimMinimum });
-  const { timeoutSeconds, leastDepositNanousd } = options;
+  const { timeoutSeconds, leastDepositNanousd, sign } = options;
   const receiverAuthorizer = authorizer.address.toLowerCase() as Hex;
   const terms = { network, receiver, receiverAuthorizer, timeoutSeconds, leastDepositNanousd };
   const ends = [channels.stand(), claims.watch()];
   return {
-    scheme: channelScheme({ terms, digests, channels, refunds }),
+    scheme: channelScheme({ terms, digests, channels, refunds, sign }),
     claims,
     close: () => {
       for (const end of ends) end();

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { Network } from '../chain/networks.ts';
 import { addressField, type Hex, numberField, signatureField, walletId, wordField } from '../methods/authorization.ts';
 import { BadPayment, type Charge, type PaymentRefusal } from '../methods/method.ts';
+import { receiptOfTab, type Sign } from '../methods/offer-receipt.ts';
 import { requireAccepted, requirementsOf, type Scheme } from '../methods/x402.ts';
 import type { Nanousd } from '../money.ts';
 import { nanousdOf, unitsFor } from '../units.ts';
@@ -29,6 +30,7 @@ export interface ChannelSchemeOptions {
   readonly digests: ChannelDigests;
   readonly channels: Pick<Channels, 'use'>;
   readonly refunds: Pick<Refunds, 'refund'>;
+  readonly sign: Sign | null;
 }
 
 const NAME = 'batch-settlement';
@@ -65,7 +67,7 @@ const payload = z.discriminatedUnion('type', [
 ]);
 type Payload = z.output<typeof payload>;
 
-export function channelScheme({ terms, digests, channels, refunds }: ChannelSchemeOptions): Scheme {
+export function channelScheme({ terms, digests, channels, refunds, sign }: ChannelSchemeOptions): Scheme {
   return {
     name: NAME,
     requirements: (charge) => (charge.cost === null ? null : requirements(terms, charge)),
@@ -86,7 +88,7 @@ export function channelScheme({ terms, digests, channels, refunds }: ChannelSche
           if (accountId !== null || cost === null) return forCalls;
           return channels.use(payment, cost);
         },
-        receipt: () => ({}),
+        receipt: (funded, url) => receiptOfTab(sign, funded, url),
         refund: read.type === 'refund' ? () => refunds.refund(payment, read.amount ?? null) : null,
       };
     },

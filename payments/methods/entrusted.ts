@@ -10,7 +10,7 @@ import { Evm } from './evm.ts';
 import type { Funded, PaymentRefusal } from './method.ts';
 import type { Payments, PaymentsOptions } from './open.ts';
 import * as rows from './payment-rows.ts';
-import { termsOf, waysToPay } from './ways.ts';
+import { signOf, termsOf, waysToPay } from './ways.ts';
 
 interface EntrustedOptions extends StepsOptions {
   /** How long a request waits for its money to arrive. */
@@ -28,7 +28,7 @@ export function openEntrustedPayments(options: PaymentsOptions): Payments {
   if (payTo === null) throw new Error('where no key is, an address must be configured that payments go to');
   const evm = new Evm(network, rpcUrls);
   const deposits = new EntrustedDeposits({ ...options, evm });
-  const ways = waysToPay(options, termsOf(options, payTo), evm, deposits);
+  const ways = waysToPay({ ...options, sign: signOf(options) }, termsOf(options, payTo), evm, deposits);
   return { ...ways, sender: null, payouts: null, channels: null, credit: null, close: () => Promise.resolve() };
 }
 

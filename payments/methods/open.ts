@@ -12,9 +12,10 @@ import type { DepositsLog } from './deposit-steps.ts';
 import { Deposits } from './deposits.ts';
 import { Evm } from './evm.ts';
 import { requirements } from './exact.ts';
+import type { Sign } from './offer-receipt.ts';
 import { Sender, type SenderLog } from './sender.ts';
 import { hostedSettlement, ownSettlement } from './settlement.ts';
-import { TIMEOUT_SECONDS, termsOf, type WaysToPay, waysToPay } from './ways.ts';
+import { signOf, TIMEOUT_SECONDS, termsOf, type WaysToPay, waysToPay } from './ways.ts';
 
 export interface PaymentsConfig {
   readonly network: Network;
@@ -99,9 +100,10 @@ export function openPayments(options: PaymentsOptions): OwnPayments {
   const payouts =
     options.treasuryKey === null ? null : openPayouts({ ...options, treasuryKey: options.treasuryKey, evm, sender });
   // What is paid by the use has room of its own, and leaves transfers theirs.
-  const crowd = new Crowd({ atOnce, atOncePerPayer });
-  const channels = channelsOf(options, evm, sender, crowd);
-  const credit = creditOf(options, evm, sender, crowd);
+  const sign = signOf(options);
+  const common = { sql, evm, sender, log, waitMs, sign, crowd: new Crowd({ atOnce, atOncePerPayer }) };
+  const channels = channelsOf(options, common);
+  const credit = creditOf(options, common);
   const byUse = [channels?.scheme, credit?.scheme].filter((scheme) => scheme !== undefined);
   const [tended, watched] = [sender.tend(), deposits.watch()];
   return {
@@ -111,7 +113,7 @@ export function openPayments(options: PaymentsOptions): OwnPayments {
     payouts,
     channels,
     credit,
-    ...waysToPay(options, terms, evm, deposits, byUse),
+    ...waysToPay({ ...options, sign }, terms, evm, deposits, byUse),
     close: async () => {
       tended();
       payouts?.close();
@@ -122,17 +124,23 @@ export function openPayments(options: PaymentsOptions): OwnPayments {
   };
 }
 
+/** What all that is paid by the use stands on. */
+interface Common {
+  readonly sql: Sql;
+  readonly evm: Evm;
+  readonly sender: Sender;
+  readonly log: DepositsLog & SenderLog;
+  readonly waitMs: number;
+  readonly sign: Sign | null;
+  readonly crowd: Crowd;
+}
+
 /** A hosted facilitator settles transfers alone: what channels need is sent by keys of our own. */
-function channelsOf(options: PaymentsOptions, evm: Evm, sender: Sender, crowd: Crowd): OpenChannels | null {
-  const { channels, treasuryKey, facilitator, gasKeys, sql, log, waitMs } = options;
+function channelsOf(options: PaymentsOptions, common: Common): OpenChannels | null {
+  const { channels, treasuryKey, facilitator, gasKeys } = options;
   if (channels === null || treasuryKey === null || facilitator !== null || gasKeys.length === 0) return null;
   return openChannels({
-    sql,
-    crowd,
-    evm,
-    sender,
-    log,
-    waitMs,
+    ...common,
     authorizerKey: treasuryKey,
     payTo: options.payTo ?? treasuryOf(options),
     leastDepositNanousd: channels.leastDeposit,
@@ -142,18 +150,13 @@ function channelsOf(options: PaymentsOptions, evm: Evm, sender: Sender, crowd: C
 }
 
 /** A maximum is signed for the one key that moves it: the first of those that pay gas. */
-function creditOf(options: PaymentsOptions, evm: Evm, sender: Sender, crowd: Crowd): OpenCredit | null {
-  const { upto, facilitator, gasKeys, sql, log, leastNanousd, waitMs } = options;
+function creditOf(options: PaymentsOptions, common: Common): OpenCredit | null {
+  const { upto, facilitator, gasKeys, leastNanousd } = options;
   const [mover] = gasKeys;
   if (upto === null || facilitator !== null || mover === undefined) return null;
   return openCredit({
-    sql,
-    crowd,
-    evm,
-    sender,
-    log,
+    ...common,
     leastNanousd,
-    waitMs,
     cap: upto.cap,
     moverKey: mover,
     payTo: options.payTo ?? treasuryOf(options),

@@ -132,10 +132,10 @@ export class Credit {
     const network = this.#options.evm.network.id;
     return {
       most,
-      receipt: (charged) => {
-        // Of a stream that begins nothing can be said; whatever is due is moved afterwards.
-        if (charged === null) return {};
-        const settled = { success: true, transaction: '', network, payer: owner, amount: String(unitsFor(charged)) };
+      // Whatever is due is moved afterwards: there is no transaction yet, and of a stream that begins no amount.
+      receipt: (charged, signed = {}) => {
+        const amount = charged === null ? {} : { amount: String(unitsFor(charged)) };
+        const settled = { success: true, transaction: '', network, payer: owner, ...amount, ...signed };
         return { 'payment-response': encodePaymentResponseHeader(settled) };
       },
       close: (charged) => {

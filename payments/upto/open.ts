@@ -1,6 +1,7 @@
 /** Payment on credit, as configured. */
 import { privateKeyToAddress } from 'viem/accounts';
 import type { Hex } from '../methods/authorization.ts';
+import type { Sign } from '../methods/offer-receipt.ts';
 import type { Scheme } from '../methods/x402.ts';
 import type { Nanousd } from '../money.ts';
 import { Credit, type CreditOptions } from './credit.ts';
@@ -12,6 +13,8 @@ export interface CreditConfig extends CreditOptions {
   readonly payTo: Hex;
   readonly leastNanousd: Nanousd;
   readonly callMs: number;
+  /** Null where the host has no name. */
+  readonly sign: Sign | null;
 }
 
 export interface OpenCredit {
@@ -27,5 +30,5 @@ export function openCredit(options: CreditConfig): OpenCredit {
   const facilitator = privateKeyToAddress(options.moverKey).toLowerCase() as Hex;
   const callSeconds = (BigInt(options.callMs) + 999n) / 1_000n;
   const terms = { network: evm.network, payTo, facilitator, cap, leastNanousd, callSeconds };
-  return { scheme: uptoScheme(terms, credit), credit, close: credit.watch() };
+  return { scheme: uptoScheme(terms, credit, options.sign), credit, close: credit.watch() };
 }
