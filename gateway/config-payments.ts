@@ -76,6 +76,21 @@ export function requireWhole(values: Values, keyless: boolean, context: z.Refine
   }
   need('FAREGATE_TREASURY_KEY', 'FAREGATE_PAY_TO');
   need('FAREGATE_GAS_KEYS', 'FAREGATE_TREASURY_KEY', 'FAREGATE_FACILITATOR_URL');
+  requireOwnKeys(values, context);
+}
+
+/** A hosted facilitator settles transfers alone: whoever asks for more beside it would not get it, and hears so. */
+function requireOwnKeys(values: Values, context: z.RefinementCtx): void {
+  if (values.FAREGATE_FACILITATOR_URL === undefined) return;
+  const asked = [
+    ['FAREGATE_CHANNELS', values.FAREGATE_CHANNELS === '1'],
+    ['FAREGATE_UPTO_CAP_NANOUSD', values.FAREGATE_UPTO_CAP_NANOUSD !== undefined],
+  ] as const;
+  for (const [name, isAsked] of asked) {
+    if (!isAsked) continue;
+    const message = 'is settled by keys of our own: leave it out, or FAREGATE_FACILITATOR_URL';
+    context.addIssue({ code: 'custom', path: [name], message });
+  }
 }
 
 /** How wallets pay; null where nothing of it is configured. */
