@@ -31,7 +31,7 @@ export async function channelsOf({ gateway }: WalletGateway): Promise<readonly C
 export async function claimNow({ gateway }: WalletGateway): Promise<void> {
   const { payments, ledger } = gateway.running.gateway;
   await ledger.settler.drain();
-  const claims = payments?.channels?.claims;
+  const claims = payments?.claims;
   await claims?.round(0n);
   // Signs and sends; the chain mines at once; the next look sees its nonce used.
   await payments?.sender?.tendOnce();

@@ -59,6 +59,7 @@ export async function startWalletGateway(
     confirmations: 0n,
     upto: null,
     channels: { leastDeposit: 10_000_000n, claimMinimum: 1n },
+    elsewhere: { authorizer: null, mover: null },
     payouts: { holdBackSeconds: 0, everySeconds: null, minimum: 0n, withdrawalMinimum: 10_000_000n },
     ...(typeof payments === 'function' ? await payments(chain) : payments),
   };
