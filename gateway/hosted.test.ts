@@ -36,6 +36,18 @@ test('T21: a hosted facilitator settles what stock x402 and MPP clients pay for 
   }
 });
 
+test('T21: while the hosted facilitator is away prepaid calls go on, and a payment is pending, not failed: nothing is moved, and nobody is told to pay again', async () => {
+  const facilitator = { url: 'http://127.0.0.1:9', key: null };
+  await using site = await startWalletGateway({ limits: { paymentMs: 500 } }, { facilitator });
+  const keyed = await fetch(site.url(), chatInit({}, { authorization: `Bearer ${site.gateway.apiKey}` }));
+  expect(keyed.status).toBe(200);
+  const payer = await site.payer();
+  const answer = await x402Fetch(payer.account)(site.url(), chatInit());
+  expect([answer.status, await errorCode(answer)]).toEqual([503, 'payment_pending']);
+  expect(answer.headers.has('payment-required')).toBe(false);
+  expect(await site.treasuryNanousd()).toBe(0n);
+});
+
 test('T21: with a hosted facilitator, which settles transfers alone, neither channels nor `upto` are offered, taken or refunded', async () => {
   await using hosted = await hostedSite(async () => says(`0x${'ab'.repeat(32)}`));
   const { site } = hosted;

@@ -158,9 +158,11 @@ test('T1: of 50 copies of one signed maximum at once one runs the model', async 
   expect((await paymentsOf(site, payer)).map(({ state }) => state)).toEqual(['settled']);
 });
 
-test('T24: with `upto` too the 402 stays within 4 KB', async () => {
+test('T24: with `upto` too the 402 stays within 4 KB, and all of its headers within 8', async () => {
   const site = await shared();
   const answer = await fetch(site.url(), chatInit());
   expect(offeredBy(answer).accepts).toHaveLength(3);
   expect(answer.headers.get('payment-required')?.length).toBeLessThan(4_096);
+  const bytes = [...answer.headers].reduce((sum, [name, value]) => sum + name.length + value.length + 4, 0);
+  expect(bytes).toBeLessThanOrEqual(8_192);
 });
