@@ -10,8 +10,8 @@ import {
   voucherHeader,
   wholeUnits,
 } from '../testing-channels.ts';
-import { CAP, onCredit, paymentsOf, settleNow } from '../testing-upto.ts';
-import { channelClient, chatInit, uptoFetch } from '../testing-wallet-clients.ts';
+import { approve, CAP, onCredit, paymentsOf, settleNow } from '../testing-upto.ts';
+import { channelClient, chatInit, uptoFetch, uptoPayment } from '../testing-wallet-clients.ts';
 import { errorCode, signedReceiptIn, startWalletGateway, type WalletGateway, withHeaders } from '../testing-wallets.ts';
 import { type Edge, startEdge } from './edge.ts';
 
@@ -116,6 +116,51 @@ test('a stream paid by `upto` at the edge is charged what it cost, which the gat
   expect(units).toBeGreaterThan(0n);
   expect(await site.chain.usdcOf(payer.address)).toBe(50_000_000n - units);
 });
+
+test('T3: of ten maxima of a payer that has the money for one, at the edge and on Node at once, one is served', async () => {
+  const init = chatInit();
+  const offered = offeredBy(await fetch(at(), init)).accepts.find(({ scheme }) => scheme === 'upto');
+  const payer = await site.payer(BigInt(offered?.amount ?? 0));
+  await approve(site, payer);
+  const headers = await Promise.all(
+    Array.from({ length: 10 }, () => uptoPayment(site.chain, payer.account, at(), init)),
+  );
+  const answers = await Promise.all(
+    headers.map((header, turn) => fetch(turn % 2 === 0 ? at() : site.url(), withHeaders(init, header))),
+  );
+  const statuses = answers.map(({ status }) => status);
+  expect(statuses.filter((status) => status === 200)).toHaveLength(1);
+  expect(statuses.filter((status) => status === 402)).toHaveLength(9);
+  await settleNow(site);
+  expect((await paymentsOf(site, payer)).map(({ state }) => state)).toEqual(['settled']);
+});
+
+test('T14: while a stream runs at the edge its channel is stood for, and when its payer leaves it is charged what came and is free again', async () => {
+  const payer = await site.payer();
+  const client = channelClient(site.chain, payer.account);
+  const answer = await client.fetch(at(), chatInit({ stream: true, max_tokens: 2_000, min_tokens: 2_000 }));
+  expect(answer.status).toBe(200);
+  const reader = answer.body?.getReader();
+  const inFlight = async () => {
+    const [row] = await site.gateway.database.sql<{ until: Date | null }[]>`
+      select request_until as until from channel where payer like ${`%:${payer.address.toLowerCase()}`}`;
+    return row?.until?.getTime() ?? null;
+  };
+  const until = (await inFlight()) ?? 0;
+  const reading = (async () => {
+    while (!(await reader?.read())?.done);
+  })().catch(() => {});
+  await expect.poll(inFlight, { timeout: 15_000 }).toBeGreaterThan(until);
+  await reader?.cancel();
+  await reading;
+  await expect.poll(inFlight, { timeout: 15_000 }).toBeNull();
+  const again = await client.fetch(at(), chatInit());
+  expect(again.status, await again.clone().text()).toBe(200);
+  const channel = (await channelsOf(site)).at(-1);
+  expect(channel?.calls).toBe(2n);
+  await claimNow(site);
+  expect((await channelsOf(site)).at(-1)).toMatchObject({ claimed: wholeUnits(channel?.charged ?? 0n) });
+}, 60_000);
 
 test('T24: with all rails on at the edge the 402 stays within 4 KB, and offers what Node offers', async () => {
   const [here, there] = await Promise.all([fetch(at(), chatInit()), fetch(site.url(), chatInit())]);
