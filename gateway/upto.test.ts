@@ -1,4 +1,5 @@
 import { decodePaymentResponseHeader } from '@x402/fetch';
+import OpenAI from 'openai';
 import { afterAll, expect, test } from 'vitest';
 import { lateResponse, offeredBy, wholeUnits } from './testing-channels.ts';
 import { onCredit, paymentsOf, settleNow } from './testing-upto.ts';
@@ -61,6 +62,33 @@ test('a stream paid by `upto` begins with a payment response without an amount a
   expect(await signedReceiptIn(site, late)).toMatchObject(served);
   await settleNow(site);
   expect(await site.chain.usdcOf(payer.address)).toBe(50_000_000n - BigInt(amount));
+});
+
+test('the stock openai client over the stock x402 client reads a stream paid by `upto` to its end', async () => {
+  const site = await shared();
+  const payer = await site.payer();
+  const client = new OpenAI({
+    apiKey: 'none',
+    baseURL: String(site.url('/v1')),
+    defaultHeaders: { authorization: null },
+    fetch: uptoFetch(site.chain, payer.account),
+    maxRetries: 0,
+  });
+  const stream = await client.chat.completions.create({
+    model: 'tiny',
+    messages: [{ role: 'user', content: 'What is a fare gate?' }],
+    max_tokens: 16,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  const chunks = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  expect(chunks.map(({ choices }) => choices[0]?.finish_reason ?? null).findLast((reason) => reason !== null)).toBe(
+    'length',
+  );
+  expect(chunks.at(-1)?.usage?.completion_tokens).toBe(16);
+  await settleNow(site);
+  expect((await paymentsOf(site, payer)).map(({ state }) => state)).toEqual(['settled']);
 });
 
 test('a whole answer paid by `upto` says what it cost in its payment response, with a signed receipt', async () => {
