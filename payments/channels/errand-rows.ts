@@ -21,7 +21,7 @@ export async function ask(
   const rows = await sql`
     insert into channel_errand (id, authorizer, sent)
     select ${id}::uuid, ${authorizer}, ${JSON.stringify(sent)}::text::jsonb
-    where (select count(*) from channel_errand where answer is null and created_at > now() - interval '1 minute') < ${most}
+    where (select count(*) from channel_errand where answer is null and ${isWaitedFor(sql)}) < ${most}
     returning pg_notify(${ERRANDS}, '')`;
   return rows.length > 0 ? id : null;
 }
@@ -42,13 +42,18 @@ export async function withdraw(sql: Sql, id: string): Promise<boolean> {
 export function take(sql: Sql, authorizer: Hex, most: number): Promise<Errand[]> {
   return sql<Errand[]>`
     update channel_errand set taken_at = now() where id in (
-      select id from channel_errand where taken_at is null and authorizer = ${authorizer}
+      select id from channel_errand where taken_at is null and authorizer = ${authorizer} and ${isWaitedFor(sql)}
       order by id limit ${most} for update skip locked
     ) returning id, sent`;
 }
 
 export async function answer(sql: Sql, id: string, answered: unknown): Promise<void> {
   await sql`update channel_errand set answer = ${JSON.stringify(answered)}::text::jsonb where id = ${id}`;
+}
+
+/** Who asked is there at most so long: what is older is for nobody. */
+function isWaitedFor(sql: Sql) {
+  return sql`created_at > now() - interval '1 minute'`;
 }
 
 /** Forgets those that nobody waits for any more. */

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { Crowd } from '../methods/crowd.ts';
 import type { Funded, PaymentRefusal } from '../methods/method.ts';
 import { type PaymentSite, startPaymentSite } from '../methods/testing.ts';
+import * as errands from './errand-rows.ts';
 import { openChannels } from './open.ts';
 import { channelWallet, tabOf } from './testing.ts';
 
@@ -81,6 +82,17 @@ test('T11: what the gateway with the keys would not take itself it does not brin
   expect(await sql`select distinct answer->>'code' as code from channel_errand`).toEqual([{ code: 'invalid' }]);
   expect(await sent(site)).toHaveLength(0);
   await strict.close();
+});
+
+test('an errand that nobody waits for any more is never done', async () => {
+  await using site = await startPaymentSite();
+  const { sql } = site.database;
+  const authorizer = '0xab' as const;
+  const of = { authorizer, sent: {}, most: 2 };
+  await errands.ask(sql, of);
+  await sql`update channel_errand set created_at = now() - interval '2 minutes'`;
+  const fresh = await errands.ask(sql, of);
+  expect((await errands.take(sql, authorizer, 10)).map(({ id }) => id)).toEqual([fresh]);
 });
 
 test('a channel whose claims another key would sign is not served: nobody here could claim from it', async () => {

@@ -161,7 +161,8 @@ export class Credit {
     const { sql, evm, hurry } = this.#options;
     const endMs = performance.now() + MOVED_LIMIT_MS;
     for (;;) {
-      await hurry(walletId(evm.network.id, owner));
+      // A node that does not answer now is asked again.
+      await hurry(walletId(evm.network.id, owner)).catch(() => 0);
       const payment = await rows.find(sql, id);
       if (payment?.state !== 'due') return payment?.transaction ?? '';
       if (performance.now() > endMs) return '';
