@@ -65,3 +65,26 @@ export const channel = pgTable(
     check('channel_claim_whole', sql`(${t.claimId} is null) = (${t.claimingUnits} is null)`),
   ],
 );
+
+/**
+ * What a gateway without keys asks of those that have them: a deposit that they are to bring, or a refund that they are to make. Each is done
+ * by one of them, at most once, and answered here.
+ */
+export const channelErrand = pgTable(
+  'channel_errand',
+  {
+    id: uuid('id').primaryKey(),
+    /** The address of the key that is needed. */
+    authorizer: text('authorizer').notNull(),
+    /** The payment as its client sent it. */
+    sent: jsonb('sent').notNull(),
+    takenAt: timestamp('taken_at', { withTimezone: true }),
+    answer: jsonb('answer'),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    index('channel_errand_open').on(t.authorizer, t.id).where(sql`${t.takenAt} is null`),
+    index('channel_errand_age').on(t.createdAt),
+    check('channel_errand_answered_by_taker', sql`${t.answer} is null or ${t.takenAt} is not null`),
+  ],
+);

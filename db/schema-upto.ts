@@ -16,6 +16,8 @@ export const uptoPayer = pgTable(
     /** What was lent to its account, in all, and what calls that are over were charged of it. */
     creditedNanousd: nanousd('credited_nanousd').notNull().default(sql`0`),
     spentNanousd: nanousd('spent_nanousd').notNull().default(sql`0`),
+    /** How many of its maxima were settled: what the chain said before the last of them is no longer so. */
+    settled: bigint('settled', { mode: 'bigint' }).notNull().default(sql`0`),
     createdAt: createdAt(),
   },
   (t) => [check('upto_spent_of_credit', sql`${t.spentNanousd} between 0 and ${t.creditedNanousd}`)],

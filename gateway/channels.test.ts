@@ -4,7 +4,14 @@ import type { LocalWallet } from '../payments/chain/local.ts';
 import { BATCH_SETTLEMENT } from '../payments/chain/networks.ts';
 import { channelsOf, chargedBy, claimNow, offeredBy, voucherHeader, wholeUnits } from './testing-channels.ts';
 import { channelClient, chatInit } from './testing-wallet-clients.ts';
-import { errorCode, startWalletGateway, topupInit, type WalletGateway, withHeaders } from './testing-wallets.ts';
+import {
+  errorCode,
+  signedReceiptIn,
+  startWalletGateway,
+  topupInit,
+  type WalletGateway,
+  withHeaders,
+} from './testing-wallets.ts';
 
 /** One site for those who leave nothing behind that another could trip over. */
 let common: Promise<WalletGateway> | null = null;
@@ -82,6 +89,26 @@ test('T18: what a payer is told to be charged for whole answers is what they cos
     const [channel] = await channelOf(site, alone.payer);
     // Each call moves it on by a whole unit at least: so no voucher is good twice.
     expect(cumulative - wholeUnits(channel?.charged ?? 0n)).toBeLessThanOrEqual(BigInt(call + 1));
+  }
+});
+
+test('answers paid by vouchers, the deposit first, carry a signed receipt, and a stream is told once what it is charged', async () => {
+  const site = await shared();
+  const payer = await site.payer();
+  const client = channelClient(site.chain, payer.account);
+  for (const [stream, transaction] of [
+    [false, expect.stringMatching(/^0x[0-9a-f]{64}$/)],
+    [false, ''],
+    [true, ''],
+  ]) {
+    const answer = await client.fetch(site.url(), chatInit({ stream }));
+    expect(await answer.text()).not.toContain(': payment-response');
+    expect(await signedReceiptIn(site, answer)).toMatchObject({
+      network: 'eip155:84532',
+      payer: payer.address.toLowerCase(),
+      resourceUrl: 'https://gate.example.com/v1/chat/completions',
+      transaction,
+    });
   }
 });
 

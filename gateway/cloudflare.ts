@@ -13,6 +13,7 @@ import { Registry } from '../router/registry.ts';
 import { RetryBudget } from '../router/retry-budget.ts';
 import { Keyring } from './auth.ts';
 import { cacheSalts } from './cache-salt.ts';
+import { channelRouteList } from './channel-routes.ts';
 import { ChoiceMemory } from './choice-memory.ts';
 import { inferencePaths, serveCall } from './completions.ts';
 import { type Config, readConfig } from './config.ts';
@@ -29,7 +30,7 @@ import { loadSecrets } from './secrets.ts';
 import { asApiError } from './unexpected.ts';
 import { PromptRatios } from './usage.ts';
 import { walletRouteList } from './wallet-routes.ts';
-import { openWallets } from './wallets.ts';
+import { openWallets, type Wallets } from './wallets.ts';
 
 /** What wrangler.toml binds; what is empty there is not set. */
 interface Bindings extends Partial<Record<(typeof VARIABLES)[number], string>> {
@@ -46,6 +47,11 @@ const VARIABLES = [
   'FAREGATE_RPC_URL',
   'FAREGATE_PAY_TO',
   'FAREGATE_LEAST_PAYMENT_NANOUSD',
+  'FAREGATE_DEPOSIT_CONFIRMATIONS',
+  'FAREGATE_CHANNEL_AUTHORIZER',
+  'FAREGATE_CHANNEL_DEPOSIT_NANOUSD',
+  'FAREGATE_UPTO_MOVER',
+  'FAREGATE_UPTO_CAP_NANOUSD',
 ] as const;
 
 /** Cloudflare's advice for Hyperdrive. */
@@ -62,7 +68,7 @@ for (const kind of ['chat', 'completion', 'embedding'] as const) {
     return Promise.race([exchange.response, work.then(() => exchange.response)]);
   });
 }
-for (const route of walletRouteList) {
+for (const route of [...walletRouteList, ...channelRouteList]) {
   app.on(route.method.toUpperCase(), route.path, (context) =>
     serveOne(edgeConfig(context.env), context, async (gateway) => {
       try {
@@ -100,6 +106,7 @@ async function serveOne<Answer>(
   };
   const { sql } = database;
   const ledger = await openInstance({ sql, directory: null, ack: 'database', log: consoleLog, now, lasting: false });
+  let payments: Wallets | null = null;
   try {
     const secrets = await loadSecrets(sql);
     const prices = new PriceList();
@@ -107,12 +114,13 @@ async function serveOne<Answer>(
     const fleet = new Fleet({ now, random: Math.random });
     for (const worker of await new Registry(sql).list()) fleet.upsert(worker);
     const keyring = new Keyring({ sql, pepper: secrets.pepper, adminKey: '', limits: config.limits, now });
+    payments = await openWallets(platform, keyring, secrets.challenge, loadPayments);
     return await work({
       platform,
       keyring,
       prices,
       ledger,
-      payments: await openWallets(platform, keyring, secrets.challenge, loadPayments),
+      payments,
       router: { fleet, outbound: fetchOutbound, retries: new RetryBudget(), hedges: null, log: consoleLog },
       registry: new Registry(sql),
       rateLimiter: new RateLimiter(now),
@@ -128,6 +136,7 @@ async function serveOne<Answer>(
       cacheSalt: cacheSalts(secrets.cacheSalt),
     });
   } finally {
+    await payments?.close();
     await ledger.close();
     await database.close();
   }

@@ -12,7 +12,7 @@ import { DeadlineExceeded, Draining, type Exchange, type Responder } from './exc
 import { askedBy, identify, pay } from './paywall.ts';
 import type { Gateway } from './platform.ts';
 import type { MaxPrice } from './provider.ts';
-import { deliverWhole, relayStream, StreamHead } from './relay.ts';
+import { deliverWhole, lateReceipt, relayStream, StreamHead } from './relay.ts';
 import { parseInference } from './request.ts';
 import type { RequestKind } from './request-fields.ts';
 import { asApiError } from './unexpected.ts';
@@ -288,7 +288,7 @@ const overloads: ReadonlyMap<Constraint | null, string> = new Map([
 /** Tells the caller, with a status while that is still possible, otherwise inside the stream. */
 function refuse(exchange: Responder, call: Call, error: ApiError): void {
   if (exchange.headSent) {
-    exchange.end(`data: ${errorBody(error)}\n\ndata: [DONE]\n\n`);
+    exchange.end(`${lateReceipt(call)}data: ${errorBody(error)}\n\ndata: [DONE]\n\n`);
     return;
   }
   exchange.head(error.status, { ...call.headers({ 'content-type': 'application/json' }), ...errorHeaders(error) });

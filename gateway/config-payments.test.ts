@@ -41,6 +41,18 @@ test('with a facilitator an address is enough: no key of ours is needed', () => 
   expect(payments).toMatchObject({ treasuryKey: null, gasKeys: [], facilitator: { key: null } });
 });
 
+test('channels and `upto` asked for beside a hosted facilitator, which settles neither, are refused at the start', () => {
+  const hosted = {
+    FAREGATE_NETWORK: 'base',
+    FAREGATE_RPC_URL: 'https://one.example.com',
+    FAREGATE_TREASURY_KEY: treasury,
+    FAREGATE_FACILITATOR_URL: 'https://facilitator.example.com',
+  };
+  const asked = () => readConfig({ ...hosted, FAREGATE_CHANNELS: '1', FAREGATE_UPTO_CAP_NANOUSD: '1000000' });
+  for (const name of ['FAREGATE_CHANNELS', 'FAREGATE_UPTO_CAP_NANOUSD']) expect(asked).toThrow(name);
+  expect(readConfig({ ...hosted, FAREGATE_CHANNELS: '0' }).payments?.facilitator).not.toBeNull();
+});
+
 test('what is half configured is refused at the start, with all that is missing', () => {
   const half = () => readConfig({ FAREGATE_PAY_TO: `0x${'22'.repeat(20)}`, FAREGATE_GAS_KEYS: '0x12' });
   expect(half).toThrow(/FAREGATE_GAS_KEYS/);

@@ -31,17 +31,18 @@ const privateKey = z
   .regex(/^0x[0-9a-fA-F]{64}$/, 'expected a private key of 32 bytes in hex')
   .transform(asHex);
 
+const address = z
+  .string()
+  .regex(/^0x[0-9a-fA-F]{40}$/, 'expected an address')
+  .transform(asHex);
+
 const webUrl = z.url({ protocol: /^https?$/ });
 
 export const paymentsEnvironment = {
   FAREGATE_NETWORK: z.enum(['base', 'base-sepolia']).optional(),
   FAREGATE_RPC_URL: list(webUrl).optional(),
   FAREGATE_TREASURY_KEY: privateKey.optional(),
-  FAREGATE_PAY_TO: z
-    .string()
-    .regex(/^0x[0-9a-fA-F]{40}$/, 'expected an address')
-    .transform(asHex)
-    .optional(),
+  FAREGATE_PAY_TO: address.optional(),
   FAREGATE_GAS_KEYS: list(privateKey).optional(),
   FAREGATE_FACILITATOR_URL: webUrl.optional(),
   FAREGATE_FACILITATOR_KEY: z.string().min(1).optional(),
@@ -49,6 +50,8 @@ export const paymentsEnvironment = {
   FAREGATE_CHANNELS: z.enum(['0', '1']).optional(),
   FAREGATE_CHANNEL_DEPOSIT_NANOUSD: z.coerce.bigint().min(1n).optional(),
   FAREGATE_CLAIM_MINIMUM_NANOUSD: z.coerce.bigint().min(1n).optional(),
+  FAREGATE_CHANNEL_AUTHORIZER: address.optional(),
+  FAREGATE_UPTO_MOVER: address.optional(),
   FAREGATE_UPTO_CAP_NANOUSD: z.coerce.bigint().min(1n).optional(),
   FAREGATE_DEPOSIT_CONFIRMATIONS: z.coerce.bigint().min(1n).max(1_000n).optional(),
   FAREGATE_CONFIRMATIONS: z.coerce.bigint().min(0n).max(1_000n).optional(),
@@ -75,7 +78,30 @@ export function requireWhole(values: Values, keyless: boolean, context: z.Refine
     return;
   }
   need('FAREGATE_TREASURY_KEY', 'FAREGATE_PAY_TO');
+  for (const name of ['FAREGATE_CHANNEL_AUTHORIZER', 'FAREGATE_UPTO_MOVER'] as const) {
+    if (values[name] === undefined) continue;
+    context.addIssue({
+      code: 'custom',
+      path: [name],
+      message: 'is for the Workers entry: here the key itself says it',
+    });
+  }
   need('FAREGATE_GAS_KEYS', 'FAREGATE_TREASURY_KEY', 'FAREGATE_FACILITATOR_URL');
+  requireOwnKeys(values, context);
+}
+
+/** A hosted facilitator settles transfers alone: whoever asks for more beside it would not get it, and hears so. */
+function requireOwnKeys(values: Values, context: z.RefinementCtx): void {
+  if (values.FAREGATE_FACILITATOR_URL === undefined) return;
+  const asked = [
+    ['FAREGATE_CHANNELS', values.FAREGATE_CHANNELS === '1'],
+    ['FAREGATE_UPTO_CAP_NANOUSD', values.FAREGATE_UPTO_CAP_NANOUSD !== undefined],
+  ] as const;
+  for (const [name, isAsked] of asked) {
+    if (!isAsked) continue;
+    const message = 'is settled by keys of our own: leave it out, or FAREGATE_FACILITATOR_URL';
+    context.addIssue({ code: 'custom', path: [name], message });
+  }
 }
 
 /** How wallets pay; null where nothing of it is configured. */
@@ -102,6 +128,10 @@ export function paymentsConfig(values: Values): PaymentsConfig | null {
             claimMinimum: values.FAREGATE_CLAIM_MINIMUM_NANOUSD ?? CLAIM_MINIMUM_NANOUSD,
           },
     upto: values.FAREGATE_UPTO_CAP_NANOUSD === undefined ? null : { cap: values.FAREGATE_UPTO_CAP_NANOUSD },
+    elsewhere: {
+      authorizer: values.FAREGATE_CHANNEL_AUTHORIZER ?? null,
+      mover: values.FAREGATE_UPTO_MOVER ?? null,
+    },
     payouts: {
       holdBackSeconds: (values.FAREGATE_HOLD_BACK_HOURS ?? HOLD_BACK_HOURS) * SECONDS_PER_HOUR,
       everySeconds: every === undefined ? null : every * SECONDS_PER_HOUR,

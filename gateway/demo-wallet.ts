@@ -40,6 +40,7 @@ export async function startDemoChain(): Promise<DemoChain> {
     depositConfirmations: 1n,
     confirmations: 0n,
     channels: null,
+    elsewhere: { authorizer: null, mover: null },
     upto: null,
     payouts: { holdBackSeconds: 0, everySeconds: null, minimum: 0n, withdrawalMinimum: LEAST_NANOUSD },
   };

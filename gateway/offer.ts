@@ -24,7 +24,7 @@ const STOCK_CLIENTS_MOST = 1_000_000_000n;
 const TIERS: readonly Nanousd[] = [100_000_000n, 1_000_000_000n, 5_000_000_000n, 20_000_000_000n];
 
 /** Balances and new keys are in these answers: no cache may keep them. */
-export const PRIVATE = { 'cache-control': 'no-store, private' };
+export const PRIVATE = { 'cache-control': 'no-store, private, no-transform' };
 
 /** The headers and members of a refusal for want of `missing`; `error` and `fault`: why what was paid did not do. */
 export function offerOf(

@@ -204,7 +204,14 @@ test('T19: what was paid for, and what is to be paid, is kept by no cache', asyn
   const { payer, site } = await shared();
   const offered = await fetch(site.url(), chatInit());
   const answer = await x402Fetch(payer.account)(site.url(), chatInit());
-  for (const { headers } of [offered, answer]) expect(headers.get('cache-control')).toContain('no-store');
+  const stream = await mppFetch(payer.account)(site.url(), chatInit({ stream: true }));
+  const refused = await x402Fetch(payer.account)(site.url(), chatInit({ provider: { allow: { countries: ['AQ'] } } }));
+  expect([answer.status, stream.status]).toEqual([200, 200]);
+  expect(refused.status).toBeGreaterThan(402);
+  for (const { headers } of [offered, answer, stream, refused])
+    expect(headers.get('cache-control')).toContain('no-store, private');
+  // What is in front of us is not to press a stream into blocks either.
+  expect(stream.headers.get('cache-control')).toContain('no-transform');
 });
 
 test('T21: with no node in reach what is prepaid goes on, and a payment is told to come back, unmoved', async () => {

@@ -5,6 +5,7 @@ import {
   type HeaderOf,
   type Payment,
   type PaymentRefusal,
+  type Receipt,
   type Tab,
 } from '../payments/methods/method.ts';
 import type { Nanousd } from '../payments/money.ts';
@@ -33,12 +34,15 @@ export interface Fare {
   readonly headers: Readonly<Record<string, string>>;
   /** Of a payment by the use: whoever has a fare closes it when the call is over. */
   readonly tab: Tab | null;
+  /** Of an answer that a tab pays: what its payer is told. */
+  readonly receipt: Receipt;
   /** What a refusal for want of `missing` adds: the way to pay it. */
   offer(missing: Nanousd): ErrorDetails;
 }
 
 const RETRY_AFTER_MS = 1_000;
 const nothing: Readonly<Record<string, string>> = {};
+const free = { headers: nothing, tab: null, receipt: () => nothing };
 
 /**
  * Who sends this request. Throws as `authenticate` does; a caller without a key is somebody only where wallets can pay. A promise only
@@ -58,7 +62,7 @@ export function identify(gateway: Gateway, exchange: Pick<Exchange, 'header'>): 
 export function pay(gateway: Gateway, caller: Caller, purchase: () => Purchase): Fare | Promise<Fare> {
   const { principal, payment, mistake } = caller;
   if (principal === null || payment !== null || mistake !== null) return settle(gateway, caller, purchase());
-  return { principal, headers: nothing, tab: null, offer: (missing) => offerOf(gateway, caller, purchase(), missing) };
+  return { ...free, principal, offer: (missing) => offerOf(gateway, caller, purchase(), missing) };
 }
 
 async function settle(gateway: Gateway, caller: Caller, purchase: Purchase): Promise<Fare> {
@@ -82,12 +86,14 @@ async function settle(gateway: Gateway, caller: Caller, purchase: Purchase): Pro
       principal === null ? payments.keyOf(accountId) : { principal, key: null },
       payment.receipt(funded, purchase.url),
     ]);
-    const paid = { ...PRIVATE, ...receipt, 'x-faregate-account': accountId };
+    const paid = { ...PRIVATE, 'x-faregate-account': accountId };
+    const offer = (missing: Nanousd) => offerOf(gateway, caller, purchase, missing);
+    // What a tab brought in is for its one call: nobody else is to spend it.
+    if (tab !== null) return { principal: own.principal, headers: paid, tab, receipt, offer };
     const deposited = { 'x-faregate-deposited-nanousd': String(funded.amount) };
     const key = own.key === null ? {} : { 'x-faregate-key': own.key };
-    // What a tab brought in is for its one call: nobody else is to spend it.
-    const headers = tab === null ? { ...paid, ...deposited, ...key } : paid;
-    return { principal: own.principal, headers, tab, offer: (missing) => offerOf(gateway, caller, purchase, missing) };
+    const headers = { ...paid, ...receipt(null), ...deposited, ...key };
+    return { ...free, principal: own.principal, headers, offer };
   } catch (error) {
     await tab?.close(0n);
     throw error;

@@ -44,9 +44,7 @@ export class StreamHead {
 
 /** The head of what its payer is charged for: with what it is told of that. */
 function answerHead(call: Call, own: Readonly<Record<string, string>>): Record<string, string> {
-  const headers = call.headers(own);
-  const { tab } = call.fare;
-  return tab === null ? headers : Object.assign(headers, tab.receipt(call.chargedNanousd));
+  return Object.assign(call.headers(own), call.fare.receipt(call.chargedNanousd));
 }
 
 function sendStreamHead(exchange: Responder, call: Call): void {
@@ -123,7 +121,7 @@ class StreamRelay {
       return this.#call.close('aborted', { billable: again !== true });
     }
     await this.#call.close('failed', { billable: true });
-    if (error !== null) this.#exchange.end(`data: ${errorBody(error)}\n\ndata: [DONE]\n\n`);
+    if (error !== null) this.#exchange.end(`${lateReceipt(this.#call)}data: ${errorBody(error)}\n\ndata: [DONE]\n\n`);
   }
 
   #pass(events: readonly StreamEvent[]): void {
@@ -169,6 +167,8 @@ class StreamRelay {
     const last: Uint8Array[] = [];
     const usage = this.#usageEvent;
     if (usage !== null) last.push(withCharge(usage.bytes, this.#call.chargeMembers()) ?? usage.bytes);
+    const receipt = lateReceipt(this.#call);
+    if (receipt !== '') last.push(Buffer.from(receipt));
     if (this.#doneBytes !== null) last.push(this.#doneBytes);
     return last;
   }
@@ -181,6 +181,15 @@ class StreamRelay {
   #spoke(nowMs: number): void {
     this.#silence.set(nowMs + this.#call.limits.keepAliveMs);
   }
+}
+
+/**
+ * The payment response of a stream whose head could not say yet what is charged, as a comment before its end: who looks for it finds it,
+ * and everybody else's parser skips it.
+ */
+export function lateReceipt({ fare, chargedNanousd }: Call): string {
+  const [then, now] = [fare.receipt(null), fare.receipt(chargedNanousd)].map((headers) => headers['payment-response']);
+  return now === undefined || now === then ? '' : `: payment-response ${now}\n\n`;
 }
 
 /** The event without its usage, cut out of its own bytes where that is possible: nobody else reads them. */

@@ -31,7 +31,7 @@ export async function channelsOf({ gateway }: WalletGateway): Promise<readonly C
 export async function claimNow({ gateway }: WalletGateway): Promise<void> {
   const { payments, ledger } = gateway.running.gateway;
   await ledger.settler.drain();
-  const claims = payments?.channels?.claims;
+  const claims = payments?.claims;
   await claims?.round(0n);
   // Signs and sends; the chain mines at once; the next look sees its nonce used.
   await payments?.sender?.tendOnce();
@@ -47,6 +47,12 @@ export function wholeUnits(nanousd: bigint): bigint {
 /** What a 402 offers, and why it is one. */
 export function offeredBy(answer: Response): PaymentRequired {
   return decodePaymentRequiredHeader(answer.headers.get('payment-required') ?? '');
+}
+
+/** The payment response that a stream's last comment has, as an answer whose head has it: so stock libraries read it. */
+export function lateResponse(text: string): Response {
+  const late = /^: payment-response (\S+)\n\n(?:data: \{"error".*\n\n)?data: \[DONE\]/m.exec(text)?.[1];
+  return new Response('', { headers: late === undefined ? {} : { 'payment-response': late } });
 }
 
 /** What a paid answer says of its channel. */

@@ -1,4 +1,5 @@
 /** A gateway that wallets can pay, on a chain of its own, and stock clients to pay it with. */
+import { extractReceiptFromResponse, verifyReceiptSignatureJWS } from '@x402/extensions/offer-receipt';
 import { type LocalChain, type LocalWallet, startLocalChain } from '../payments/chain/local.ts';
 import type { PaymentsConfig } from '../payments/methods/open.ts';
 import { startTestGateway, type TestGateway, type TestOptions } from './testing.ts';
@@ -58,6 +59,7 @@ export async function startWalletGateway(
     confirmations: 0n,
     upto: null,
     channels: { leastDeposit: 10_000_000n, claimMinimum: 1n },
+    elsewhere: { authorizer: null, mover: null },
     payouts: { holdBackSeconds: 0, everySeconds: null, minimum: 0n, withdrawalMinimum: 10_000_000n },
     ...(typeof payments === 'function' ? await payments(chain) : payments),
   };
@@ -123,6 +125,19 @@ async function whereabouts({ database: { sql }, accountId }: TestGateway): Promi
       coalesce((select -amount from moved where kind = 'payout_paid'), 0)::bigint as "paidOut"`;
   if (sums === undefined) throw new Error('nothing was summed');
   return sums;
+}
+
+/** The `offer-receipt` of an answer as the stock library reads it, once its key, which the host publishes, has verified it. */
+export async function signedReceiptIn(site: Pick<WalletGateway, 'url'>, answer: Response) {
+  const receipt = extractReceiptFromResponse(answer);
+  if (receipt?.format !== 'jws') throw new Error('no receipt');
+  const [head = ''] = receipt.signature.split('.');
+  const { kid } = JSON.parse(Buffer.from(head, 'base64url').toString()) as { kid: string };
+  const document = (await (await fetch(site.url('/.well-known/did.json'))).json()) as {
+    verificationMethod: { id: string; publicKeyJwk: object }[];
+  };
+  const method = document.verificationMethod.find(({ id }) => id === kid);
+  return verifyReceiptSignatureJWS(receipt, method?.publicKeyJwk as Parameters<typeof verifyReceiptSignatureJWS>[1]);
 }
 
 export async function errorCode(answer: Response): Promise<string> {

@@ -1,12 +1,10 @@
+import { decodePaymentResponseHeader } from '@x402/fetch';
+import OpenAI from 'openai';
 import { afterAll, expect, test } from 'vitest';
-import type { LocalWallet } from '../payments/chain/local.ts';
-import { PERMIT2 } from '../payments/chain/networks.ts';
-import { offeredBy, wholeUnits } from './testing-channels.ts';
+import { lateResponse, offeredBy, wholeUnits } from './testing-channels.ts';
+import { onCredit, paymentsOf, settleNow } from './testing-upto.ts';
 import { chatInit, uptoFetch, uptoPayment } from './testing-wallet-clients.ts';
-import { errorCode, startWalletGateway, type WalletGateway, withHeaders } from './testing-wallets.ts';
-
-const CAP = 20_000_000n;
-const onCredit = { upto: { cap: CAP } };
+import { errorCode, signedReceiptIn, startWalletGateway, type WalletGateway, withHeaders } from './testing-wallets.ts';
 
 let common: Promise<WalletGateway> | null = null;
 
@@ -19,60 +17,16 @@ afterAll(async () => {
   await (await common)?.[Symbol.asyncDispose]();
 });
 
-/** Moves what is due, as it is done by the clock, until the chain has decided. */
-async function settleNow({ gateway }: WalletGateway): Promise<void> {
-  const { payments, ledger } = gateway.running.gateway;
-  await ledger.settler.drain();
-  await payments?.credit?.credit.round();
-  await payments?.sender?.tendOnce();
-  await payments?.sender?.tendOnce();
-  await payments?.credit?.credit.round();
-}
-
-async function paymentsOf({ gateway }: WalletGateway, { address }: LocalWallet) {
-  return gateway.database.sql<{ state: string; charged: bigint | null; most: bigint }[]>`
-    select state, charged_nanousd as charged, most_nanousd as most from upto_payment
-    where payer_id like ${`%:${address.toLowerCase()}`} order by id`;
-}
-
-/** Lets Permit2 move all of a wallet's USDC. */
-async function approve({ chain }: WalletGateway, wallet: LocalWallet, units = 10n ** 12n): Promise<void> {
-  await chain.client.setBalance({ address: wallet.address, value: 10n ** 18n });
-  const { address } = chain.network.usdc;
-  const data = await chain.client.writeContract({
-    account: wallet.account,
-    address,
-    abi: [
-      {
-        type: 'function',
-        name: 'approve',
-        stateMutability: 'nonpayable',
-        inputs: [
-          { name: 'spender', type: 'address' },
-          { name: 'value', type: 'uint256' },
-        ],
-        outputs: [{ type: 'bool' }],
-      },
-    ],
-    functionName: 'approve',
-    args: [PERMIT2, units],
-  });
-  await chain.client.waitForTransactionReceipt({ hash: data });
-}
-
 test('a stock client without ether signs a maximum for a stream, and what the call cost is moved afterwards, to the unit', async () => {
   await using site = await startWalletGateway({}, onCredit);
   const payer = await site.payer(5_000_000n);
   const pay = uptoFetch(site.chain, payer.account);
-  let paid = 0n;
+  // An approval is good after the one before it was used: each call ends when that is so, and the next may follow at once.
   for (let call = 0; call < 3; call++) {
-    const answer = await pay(site.url(), chatInit({ stream: true }));
+    const answer = await pay(site.url(), chatInit({ stream: call !== 1 }));
     const text = await answer.text();
     expect(answer.status, text).toBe(200);
-    expect(text).toContain('[DONE]');
-    // An approval is good after the one before it was used.
-    await expect.poll(() => site.chain.usdcOf(site.treasury.address)).toBeGreaterThan(paid);
-    paid = await site.chain.usdcOf(site.treasury.address);
+    expect(text).toContain(call === 1 ? 'chat.completion' : '[DONE]');
   }
   await settleNow(site);
   const payments = await paymentsOf(site, payer);
@@ -80,6 +34,82 @@ test('a stock client without ether signs a maximum for a stream, and what the ca
   const units = payments.reduce((sum, { charged }) => sum + wholeUnits(charged ?? 0n), 0n);
   expect(await site.chain.usdcOf(payer.address)).toBe(5_000_000n - units);
   expect(await site.chain.usdcOf(site.treasury.address)).toBe(units);
+});
+
+const settledBy = (answer: Response) => decodePaymentResponseHeader(answer.headers.get('payment-response') ?? '');
+
+test('a stream paid by `upto` begins with a payment response without an amount and ends with one that has it, both with a signed receipt', async () => {
+  const site = await shared();
+  const payer = await site.payer();
+  const answer = await uptoFetch(site.chain, payer.account)(site.url(), chatInit({ stream: true }));
+  const served = {
+    network: 'eip155:84532',
+    payer: payer.address.toLowerCase(),
+    resourceUrl: 'https://gate.example.com/v1/chat/completions',
+    transaction: '',
+  };
+  const settled = { success: true, network: served.network, payer: served.payer };
+  expect(settledBy(answer)).toMatchObject({ ...settled, transaction: '' });
+  expect(settledBy(answer).amount).toBeUndefined();
+  expect(await signedReceiptIn(site, answer)).toMatchObject(served);
+  const late = lateResponse(await answer.text());
+  const [payment] = await paymentsOf(site, payer);
+  const amount = String(wholeUnits(payment?.charged ?? 0n));
+  // The wallet has no ether: its approval is used, and its next call can sign another, before the stream ends.
+  expect(payment?.state).toBe('settled');
+  expect(settledBy(late)).toMatchObject({ ...settled, amount, transaction: expect.stringMatching(/^0x[0-9a-f]{64}$/) });
+  expect(BigInt(amount)).toBeGreaterThan(0n);
+  expect(await signedReceiptIn(site, late)).toMatchObject(served);
+  await settleNow(site);
+  expect(await site.chain.usdcOf(payer.address)).toBe(50_000_000n - BigInt(amount));
+});
+
+test('the stock openai client over the stock x402 client reads a stream paid by `upto` to its end', async () => {
+  const site = await shared();
+  const payer = await site.payer();
+  const client = new OpenAI({
+    apiKey: 'none',
+    baseURL: String(site.url('/v1')),
+    defaultHeaders: { authorization: null },
+    fetch: uptoFetch(site.chain, payer.account),
+    maxRetries: 0,
+  });
+  const stream = await client.chat.completions.create({
+    model: 'tiny',
+    messages: [{ role: 'user', content: 'What is a fare gate?' }],
+    max_tokens: 16,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  const chunks = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  expect(chunks.map(({ choices }) => choices[0]?.finish_reason ?? null).findLast((reason) => reason !== null)).toBe(
+    'length',
+  );
+  expect(chunks.at(-1)?.usage?.completion_tokens).toBe(16);
+  await settleNow(site);
+  expect((await paymentsOf(site, payer)).map(({ state }) => state)).toEqual(['settled']);
+});
+
+test('a whole answer paid by `upto` says what it cost in its payment response, with a signed receipt', async () => {
+  const site = await shared();
+  const payer = await site.payer();
+  const answer = await uptoFetch(site.chain, payer.account)(site.url(), chatInit());
+  const [payment] = await paymentsOf(site, payer);
+  expect(settledBy(answer)).toMatchObject({ success: true, amount: String(wholeUnits(payment?.charged ?? 0n)) });
+  expect(await signedReceiptIn(site, answer)).toMatchObject({ payer: payer.address.toLowerCase() });
+  await settleNow(site);
+});
+
+test('a stream paid by `upto` that breaks says at its end what was charged', async () => {
+  await using site = await startWalletGateway({}, onCredit);
+  const payer = await site.payer();
+  for (const { faults } of site.gateway.simulators) faults.set({ fault: 'engine-error', afterTokens: 5, count: 1 });
+  const answer = await uptoFetch(site.chain, payer.account)(site.url(), chatInit({ stream: true, max_tokens: 400 }));
+  const late = lateResponse(await answer.text());
+  const [payment] = await paymentsOf(site, payer);
+  expect(settledBy(late).amount).toBe(String(wholeUnits(payment?.charged ?? 0n)));
+  await settleNow(site);
 });
 
 test('`upto` is offered only where the worst case is within the risk cap, and not at all where none is configured', async () => {
@@ -92,62 +122,22 @@ test('`upto` is offered only where the worst case is within the risk cap, and no
   expect(cautious.gateway.running.gateway.payments?.credit).toBeNull();
 });
 
-test('T3: of ten maxima of a payer at once that has the money for one, one is served and nine are refused before any work', async () => {
+test('T14: when a payer on credit leaves mid-stream, it is charged what came, and that is moved', async () => {
   const site = await shared();
-  const init = chatInit();
-  const most = BigInt(
-    offeredBy(await fetch(site.url(), init)).accepts.find(({ scheme }) => scheme === 'upto')?.amount ?? 0,
+  const payer = await site.payer();
+  const answer = await uptoFetch(site.chain, payer.account)(
+    site.url(),
+    chatInit({ stream: true, max_tokens: 2_000, min_tokens: 2_000 }),
   );
-  const payer = await site.payer(most);
-  await approve(site, payer);
-  const headers = await Promise.all(
-    Array.from({ length: 10 }, () => uptoPayment(site.chain, payer.account, site.url(), init)),
-  );
-  const answers = await Promise.all(headers.map((header) => fetch(site.url(), withHeaders(init, header))));
-  expect(answers.map(({ status }) => status).filter((status) => status === 200)).toHaveLength(1);
-  expect(answers.map(({ status }) => status).filter((status) => status === 402)).toHaveLength(9);
-  expect(await paymentsOf(site, payer)).toHaveLength(1);
-  await settleNow(site);
-});
-
-test('T3: a payer with much money has no more open at once than the risk cap', async () => {
-  await using site = await startWalletGateway({ simulators: [{ rttMs: 300 }] }, onCredit);
-  const payer = await site.payer(50_000_000n);
-  await approve(site, payer);
-  const init = chatInit({ max_tokens: 64 });
-  const offered = offeredBy(await fetch(site.url(), init)).accepts.find(({ scheme }) => scheme === 'upto');
-  const most = BigInt(offered?.amount ?? 0) * 1_000n;
-  const fit = Number(CAP / most);
-  const headers = await Promise.all(
-    Array.from({ length: fit + 3 }, () => uptoPayment(site.chain, payer.account, site.url(), init)),
-  );
-  const answers = await Promise.all(headers.map((header) => fetch(site.url(), withHeaders(init, header))));
-  expect(answers.filter(({ status }) => status === 200)).toHaveLength(fit);
-  const refused = answers.filter(({ status }) => status === 402);
-  expect(refused).toHaveLength(3);
-  for (const answer of refused) expect(await errorCode(answer)).toBe('payment_invalid');
-  await settleNow(site);
-  expect((await paymentsOf(site, payer)).every(({ state }) => state === 'settled')).toBe(true);
-});
-
-test('T4: who empties its wallet between verify and settle costs one call within the cap, and is refused afterwards', async () => {
-  await using site = await startWalletGateway({}, onCredit);
-  const payer = await site.payer(5_000_000n);
-  const pay = uptoFetch(site.chain, payer.account);
-  const answer = await pay(site.url(), chatInit());
-  expect(answer.status, await answer.clone().text()).toBe(200);
-  await site.chain.fund(payer.address, 0n);
+  const reader = answer.body?.getReader();
+  await reader?.read();
+  await reader?.cancel();
+  await expect.poll(async () => (await paymentsOf(site, payer))[0]?.state, { timeout: 10_000 }).not.toBe('open');
   await settleNow(site);
   const [payment] = await paymentsOf(site, payer);
-  expect(payment?.state).toBe('lost');
-  expect(payment?.charged ?? 0n).toBeLessThanOrEqual(CAP);
-  await site.chain.fund(payer.address, 5_000_000n);
-  const again = await pay(site.url(), chatInit());
-  expect([again.status, await errorCode(again)]).toEqual([402, 'payment_invalid']);
-  const [shortfall] = await site.gateway.database.sql<
-    { balance: bigint }[]
-  >`select balance from account where id = 'shortfall'`;
-  expect(shortfall?.balance).toBe(-(payment?.charged ?? 0n));
+  expect(payment?.state).toBe('settled');
+  expect(payment?.charged ?? 0n).toBeLessThan(payment?.most ?? 0n);
+  expect(await site.chain.usdcOf(payer.address)).toBe(50_000_000n - wholeUnits(payment?.charged ?? 0n));
 });
 
 test('T5: a maximum that was settled at nothing is burnt: it is refused the next time', async () => {
@@ -196,9 +186,11 @@ test('T1: of 50 copies of one signed maximum at once one runs the model', async 
   expect((await paymentsOf(site, payer)).map(({ state }) => state)).toEqual(['settled']);
 });
 
-test('T24: with `upto` too the 402 stays within 4 KB', async () => {
+test('T24: with `upto` too the 402 stays within 4 KB, and all of its headers within 8', async () => {
   const site = await shared();
   const answer = await fetch(site.url(), chatInit());
   expect(offeredBy(answer).accepts).toHaveLength(3);
   expect(answer.headers.get('payment-required')?.length).toBeLessThan(4_096);
+  const bytes = [...answer.headers].reduce((sum, [name, value]) => sum + name.length + value.length + 4, 0);
+  expect(bytes).toBeLessThanOrEqual(8_192);
 });

@@ -1,11 +1,17 @@
 import { ExactEvmScheme } from '@x402/evm/exact/client';
-import { extractReceiptFromResponse, verifyReceiptSignatureJWS } from '@x402/extensions/offer-receipt';
 import { createSIWxClientExtension, createSIWxPayload, encodeSIWxHeader } from '@x402/extensions/sign-in-with-x';
 import { wrapFetchWithPayment, x402Client } from '@x402/fetch';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { LocalWallet } from '../payments/chain/local.ts';
 import { chatInit, mppFetch, x402Fetch } from './testing-wallet-clients.ts';
-import { errorCode, startWalletGateway, topupInit, type WalletGateway, withHeaders } from './testing-wallets.ts';
+import {
+  errorCode,
+  signedReceiptIn,
+  startWalletGateway,
+  topupInit,
+  type WalletGateway,
+  withHeaders,
+} from './testing-wallets.ts';
 
 let site: WalletGateway;
 
@@ -159,16 +165,7 @@ test('the stock x402 client that can sign in spends the balance of its wallet be
 test('the receipt in PAYMENT-RESPONSE verifies with the stock library and the keys that this host publishes', async () => {
   const payer = await site.payer();
   const answer = await x402Fetch(payer.account)(site.url(), chatInit());
-  const receipt = extractReceiptFromResponse(answer);
-  if (receipt?.format !== 'jws') throw new Error('no receipt');
-  const [head = ''] = receipt.signature.split('.');
-  const { kid } = JSON.parse(Buffer.from(head, 'base64url').toString()) as { kid: string };
-  const document = (await (await fetch(site.url('/.well-known/did.json'))).json()) as {
-    verificationMethod: { id: string; publicKeyJwk: object }[];
-  };
-  const method = document.verificationMethod.find(({ id }) => id === kid);
-  const key = method?.publicKeyJwk as Parameters<typeof verifyReceiptSignatureJWS>[1];
-  expect(await verifyReceiptSignatureJWS(receipt, key)).toMatchObject({
+  expect(await signedReceiptIn(site, answer)).toMatchObject({
     version: 1,
     network: 'eip155:84532',
     payer: payer.address.toLowerCase(),

@@ -1,5 +1,6 @@
 /** Wallets that pay at the edge: verified and held on Workers, sent and credited by the gateway on Node, over one Postgres. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { offeredBy } from '../testing-channels.ts';
 import { chatInit, mppFetch, paymentFor, x402Fetch } from '../testing-wallet-clients.ts';
 import { errorCode, startWalletGateway, topupInit, type WalletGateway, withHeaders } from '../testing-wallets.ts';
 import { type Edge, startEdge } from './edge.ts';
@@ -99,6 +100,13 @@ test('while a payment is being settled its copies are told so, and when it was u
   expect((await waiting).status).toBe(200);
   const again = await fetch(at(), paid);
   expect([again.status, await errorCode(again)]).toEqual([409, 'payment_used']);
+});
+
+test('where the edge is not told whose keys claim and move, neither channels nor `upto` are offered, taken or refunded there', async () => {
+  const { accepts, extensions } = offeredBy(await fetch(at(), chatInit()));
+  expect(accepts.map(({ scheme }) => scheme)).toEqual(['exact']);
+  expect(extensions).not.toHaveProperty('eip2612GasSponsoring');
+  expect((await fetch(at())).status).toBe(405);
 });
 
 test('a wallet that has not the money is refused at the edge, with a new offer, and nothing is sent', async () => {

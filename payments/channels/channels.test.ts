@@ -31,10 +31,10 @@ async function call(payments: OwnPayments, instance: TestInstance, signed: Signe
 }
 
 async function claimNow(payments: OwnPayments): Promise<void> {
-  await payments.channels?.claims.round(0n);
+  await payments.claims?.round(0n);
   await payments.sender.tendOnce();
   await payments.sender.tendOnce();
-  await payments.channels?.claims.round(0n);
+  await payments.claims?.round(0n);
 }
 
 async function opened(
@@ -115,6 +115,19 @@ test('a deposit that the token refuses pays nothing, and one that another sent i
   expect(again).toMatchObject({ code: 'invalid' });
   await call(payments, instance, await wallet.sign(payments, MOST), 500, false);
   await instance.close();
+});
+
+test('T18: what channels owe is claimed though they are no longer offered, or transfers are left to a hosted facilitator now', async () => {
+  const facilitator = { url: 'http://127.0.0.1:9', key: null };
+  for (const changed of [{ channels: null }, { facilitator }]) {
+    await using site = await startPaymentSite();
+    const { wallet } = await opened(site);
+    const payments = site.open(changed);
+    expect(payments.channels).toBeNull();
+    await claimNow(payments);
+    expect(await site.chain.usdcOf(site.treasury.address)).toBe(unitsFor(1_234n));
+    expect(await site.chain.usdcOf(wallet.wallet.address)).toBeLessThan(UNITS);
+  }
 });
 
 test('T18: a channel that its payer empties on the chain is claimed up to what is left, and what is left for others is claimed all the same', async () => {

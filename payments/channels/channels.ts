@@ -1,20 +1,31 @@
 /** Calls paid from channels: a voucher is looked at, its channel taken for one call, what it covers credited to the channel's account. */
 import { v7 as uuidv7 } from 'uuid';
+import type { Sql } from '../../db/connect.ts';
 import { type Hex, walletId } from '../methods/authorization.ts';
 import { chainAway } from '../methods/deposit-steps.ts';
+import type { Evm } from '../methods/evm.ts';
 import type { Funded, PaymentRefusal } from '../methods/method.ts';
 import { STANDS_MS, Standing } from '../methods/standing.ts';
 import { least, type Nanousd } from '../money.ts';
 import { repeat } from '../retry.ts';
 import { nanousdOf } from '../units.ts';
-import { ChannelDeposits, type ChannelPayment, type DepositsOptions } from './deposits.ts';
+import type { ChannelDeposits } from './deposits.ts';
 import { badSignature, busy, closing, exceeding, mismatch, notFound } from './faults.ts';
 import * as rows from './rows.ts';
+import type { SignerOf } from './signatures.ts';
 import { announcedFor, ChannelTab } from './tab.ts';
-import { type ChannelDigests, signerOf, type Voucher, ZERO_ADDRESS } from './typed-data.ts';
+import { type ChannelDigests, type Voucher, ZERO_ADDRESS } from './typed-data.ts';
+import type { ChannelPayment, ChannelsLog, ChannelView } from './view.ts';
 
-export interface ChannelsOptions extends DepositsOptions {
+export interface ChannelsOptions {
+  readonly sql: Sql;
+  readonly evm: Evm;
+  readonly log: ChannelsLog;
   readonly digests: ChannelDigests;
+  readonly view: Pick<ChannelView, 'look'>;
+  /** Whoever has the keys. */
+  readonly deposits: Pick<ChannelDeposits, 'bring'>;
+  readonly signerOf: SignerOf;
 }
 
 /** A channel that nobody else can use. */
@@ -31,12 +42,10 @@ const TRIES = 3;
 
 export class Channels {
   readonly #options: ChannelsOptions;
-  readonly #deposits: ChannelDeposits;
   readonly #standing = new Standing();
 
   constructor(options: ChannelsOptions) {
     this.#options = options;
-    this.#deposits = new ChannelDeposits(options);
   }
 
   /** Takes the channel for a call that costs at most `cost`. */
@@ -51,7 +60,7 @@ export class Channels {
     const isSigned = await this.isSigned(payment).catch(() => null);
     if (isSigned === null) return chainAway;
     if (!isSigned) return badSignature;
-    const deposited = payment.deposit === null ? null : await this.#deposits.bring(payment, payment.deposit);
+    const deposited = payment.deposit === null ? null : await this.#options.deposits.bring(payment, payment.deposit);
     if (deposited !== null && 'code' in deposited) return deposited;
     return this.#begin(payment, cost, deposited === null ? row : undefined, deposited?.transaction ?? null);
   }
@@ -65,7 +74,7 @@ export class Channels {
     const { sql } = this.#options;
     const row = await rows.findChannel(sql, voucher.channelId);
     if (deposit !== null || (row !== undefined && row.syncedMs < BELIEVED_MS)) return { row };
-    const seen = await this.#deposits.look(config, voucher.channelId);
+    const seen = await this.#options.view.look(config, voucher.channelId);
     if (seen !== null) return seen;
     const now = await rows.findChannel(sql, voucher.channelId);
     return now === undefined ? notFound : { row: now };
@@ -73,9 +82,10 @@ export class Channels {
 
   /** A contract that pays for itself is asked; all others sign by a key. */
   async isSigned({ config, voucher }: Pick<ChannelPayment, 'config' | 'voucher'>): Promise<boolean> {
-    const { digests, evm } = this.#options;
+    const { digests, evm, signerOf } = this.#options;
     const digest = digests.voucher(voucher);
-    if (config.payerAuthorizer !== ZERO_ADDRESS) return signerOf(digest, voucher.signature) === config.payerAuthorizer;
+    if (config.payerAuthorizer !== ZERO_ADDRESS)
+      return (await signerOf(digest, voucher.signature)) === config.payerAuthorizer;
     return evm.client.verifyHash({ address: config.payer, hash: digest, signature: voucher.signature });
   }
 

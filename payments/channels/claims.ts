@@ -13,9 +13,9 @@ import { inTransaction } from '../retry.ts';
 import { every } from '../rounds.ts';
 import { nanousdOf, unitsFor } from '../units.ts';
 import { type Claim, claimCall, readChannels, refusalOf } from './contract.ts';
-import type { ChannelsLog } from './deposits.ts';
 import { type ChannelRow, columns, syncChannel } from './rows.ts';
 import type { ChannelDigests } from './typed-data.ts';
+import type { ChannelsLog } from './view.ts';
 
 export interface ClaimsOptions {
   readonly sql: Sql;

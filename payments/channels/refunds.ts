@@ -2,20 +2,30 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { encodePaymentResponseHeader } from '@x402/core/http';
 import type { PrivateKeyAccount } from 'viem/accounts';
+import type { Sql } from '../../db/connect.ts';
 import type { Hex } from '../methods/authorization.ts';
+import type { Evm } from '../methods/evm.ts';
 import type { PaymentRefusal, Refunded } from '../methods/method.ts';
-import { NotSent } from '../methods/sender.ts';
+import { NotSent, type Sender } from '../methods/sender.ts';
 import type { Outgoing } from '../methods/sender-rows.ts';
 import { callBack } from '../payouts/withdrawals.ts';
 import { inTransaction } from '../retry.ts';
 import { nanousdOf, unitsFor } from '../units.ts';
-import type { Channels, ChannelsOptions, Taken } from './channels.ts';
+import type { Channels, Taken } from './channels.ts';
 import { type ChannelState, type ContractCall, readChannels, refundCall } from './contract.ts';
-import type { ChannelPayment } from './deposits.ts';
 import { badRefundAmount, badSignature, busy, mismatch, notFound, nothingToRefund, stateOf } from './faults.ts';
 import * as rows from './rows.ts';
+import type { ChannelDigests } from './typed-data.ts';
+import type { ChannelPayment, ChannelsLog } from './view.ts';
 
-export interface RefundsOptions extends ChannelsOptions {
+export interface RefundsOptions {
+  readonly sql: Sql;
+  readonly evm: Evm;
+  readonly sender: Sender;
+  readonly log: ChannelsLog;
+  readonly digests: ChannelDigests;
+  /** How long a request waits for its money to be on its way. */
+  readonly waitMs: number;
   readonly channels: Channels;
   /** Signs for the receiver. */
   readonly authorizer: PrivateKeyAccount;

@@ -5,16 +5,17 @@ import { z } from 'zod';
 import type { Network } from '../chain/networks.ts';
 import { addressField, type Hex, numberField, signatureField, walletId, wordField } from '../methods/authorization.ts';
 import { BadPayment, type Charge, type PaymentRefusal } from '../methods/method.ts';
-import { requireAccepted, requirementsOf, type Scheme } from '../methods/x402.ts';
+import { receiptOfTab, type Sign } from '../methods/offer-receipt.ts';
+import { type Credential, requireAccepted, requirementsOf, type Scheme } from '../methods/x402.ts';
 import type { Nanousd } from '../money.ts';
 import { nanousdOf, unitsFor } from '../units.ts';
 import type { Channels } from './channels.ts';
-import type { ChannelPayment } from './deposits.ts';
 import type { Refunds } from './refunds.ts';
 import type { ChannelConfig, ChannelDigests } from './typed-data.ts';
+import type { ChannelPayment } from './view.ts';
 
 /** What a channel must say to be one of ours. */
-interface ChannelTerms {
+export interface ChannelTerms {
   readonly network: Network;
   /** Addresses in lower case: who is paid, and whose key signs for it. */
   readonly receiver: Hex;
@@ -29,6 +30,7 @@ export interface ChannelSchemeOptions {
   readonly digests: ChannelDigests;
   readonly channels: Pick<Channels, 'use'>;
   readonly refunds: Pick<Refunds, 'refund'>;
+  readonly sign: Sign | null;
 }
 
 const NAME = 'batch-settlement';
@@ -65,32 +67,46 @@ const payload = z.discriminatedUnion('type', [
 ]);
 type Payload = z.output<typeof payload>;
 
-export function channelScheme({ terms, digests, channels, refunds }: ChannelSchemeOptions): Scheme {
+export function channelScheme({ terms, digests, channels, refunds, sign }: ChannelSchemeOptions): Scheme {
   return {
     name: NAME,
     requirements: (charge) => (charge.cost === null ? null : requirements(terms, charge)),
-    read({ accepted, payload: sent }) {
-      const read = payload.parse(sent);
-      const amount = numberField.parse(accepted.amount);
-      requireAccepted(accepted, { ...requirements(terms, null), amount: accepted.amount });
-      const payment = paymentOf(read, amount);
-      requireOurs(terms, digests, payment);
+    read(sent) {
+      const { payment, refund } = readChannelPayment(terms, digests, sent);
       const { signature, channelId, ceiling } = payment.voucher;
+      const kind = refund !== null ? 'refund' : payment.deposit !== null ? 'deposit' : 'voucher';
       return {
-        id: hash('sha256', [read.type, channelId, ceiling, signature].join(' ')),
+        id: hash('sha256', [kind, channelId, ceiling, signature].join(' ')),
         payer: walletId(terms.network.id, payment.config.payer),
-        amount: nanousdOf(amount),
+        amount: nanousdOf(payment.amount),
         digest: null,
         fund: async (accountId, cost) => {
-          if (read.type === 'refund') return forGet;
+          if (refund !== null) return forGet;
           if (accountId !== null || cost === null) return forCalls;
           return channels.use(payment, cost);
         },
-        receipt: () => ({}),
-        refund: read.type === 'refund' ? () => refunds.refund(payment, read.amount ?? null) : null,
+        receipt: (funded, url) => receiptOfTab(sign, funded, url),
+        refund: refund === null ? null : () => refunds.refund(payment, refund.amount),
       };
     },
   };
+}
+
+/**
+ * A payment from a channel of ours, by what a client sent. `refund`: it asks for so much back (null: for all that is left), and pays nothing.
+ * Throws as a scheme's `read` does.
+ */
+export function readChannelPayment(
+  terms: ChannelTerms,
+  digests: ChannelDigests,
+  sent: Credential,
+): { payment: ChannelPayment; refund: { amount: bigint | null } | null } {
+  const { accepted } = sent;
+  const read = payload.parse(sent.payload);
+  requireAccepted(accepted, { ...requirements(terms, null), amount: accepted.amount });
+  const payment = paymentOf(read, numberField.parse(accepted.amount), sent);
+  requireOurs(terms, digests, payment);
+  return { payment, refund: read.type === 'refund' ? { amount: read.amount ?? null } : null };
 }
 
 const forGet: PaymentRefusal = { code: 'invalid', reason: 'a refund is asked for by GET' };
@@ -115,7 +131,7 @@ function requirements({ network, ...terms }: ChannelTerms, charge: Charge | null
   return requirementsOf(network, { scheme: NAME, units, payTo, timeoutSeconds, extra });
 }
 
-function paymentOf(read: Payload, amount: bigint): ChannelPayment {
+function paymentOf(read: Payload, amount: bigint, sent: Credential): ChannelPayment {
   const { channelId, maxClaimableAmount: ceiling, signature } = read.voucher;
   const config: ChannelConfig = read.channelConfig;
   return {
@@ -126,6 +142,7 @@ function paymentOf(read: Payload, amount: bigint): ChannelPayment {
       read.type === 'deposit'
         ? { amount: read.deposit.amount, ...read.deposit.authorization.erc3009Authorization }
         : null,
+    sent,
   };
 }
 

@@ -4,6 +4,7 @@
  */
 import { encodePaymentResponseHeader } from '@x402/core/http';
 import type { Headers, Tab } from '../methods/method.ts';
+import type { Signed } from '../methods/offer-receipt.ts';
 import type { Nanousd } from '../money.ts';
 import { unitsFor } from '../units.ts';
 import { stateOf } from './faults.ts';
@@ -41,7 +42,7 @@ export class ChannelTab implements Tab {
     this.most = options.most;
   }
 
-  receipt(charged: Nanousd | null): Headers {
+  receipt(charged: Nanousd | null, signed: Signed = {}): Headers {
     const { row, announces, network, transaction } = this.#options;
     this.#told ??= charged === null ? announces : announcedFor(row, charged);
     const settled = {
@@ -50,6 +51,7 @@ export class ChannelTab implements Tab {
       network: network as `${string}:${string}`,
       payer: row.config.payer,
       amount: '',
+      ...signed,
       extra: {
         chargedAmount: String(this.#told - row.announced),
         channelState: stateOf(row, this.#told),

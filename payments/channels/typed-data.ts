@@ -1,7 +1,5 @@
-/** What is signed about a channel of x402's scheme `batch-settlement` (EIP-712), and who signed it. */
-
-import { recover } from 'tiny-secp256k1';
-import { encodeAbiParameters, hexToBytes, keccak256, parseAbiParameters, toBytes } from 'viem';
+/** What is signed about a channel of x402's scheme `batch-settlement` (EIP-712). */
+import { encodeAbiParameters, keccak256, parseAbiParameters, toBytes } from 'viem';
 import { BATCH_SETTLEMENT } from '../chain/networks.ts';
 import type { Hex } from '../methods/authorization.ts';
 
@@ -95,28 +93,6 @@ export function depositNonce(channelId: Hex, salt: Hex): Hex {
 export function collectorData(terms: { validAfter: bigint; validBefore: bigint; salt: Hex; signature: Hex }): Hex {
   const { validAfter, validBefore, salt, signature } = terms;
   return encodeAbiParameters(COLLECTOR_DATA, [validAfter, validBefore, BigInt(salt), signature]);
-}
-
-/** The upper half of the curve's order would give every signature a twin. */
-const HIGHEST_S = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0n;
-const SIGNATURE_LENGTH = 132;
-
-/**
- * The address whose key signed a digest; null when none did. By WebAssembly, a quarter of a millisecond: in JavaScript it would keep the
- * event loop for two.
- */
-export function signerOf(digest: Hex, signature: Hex): Hex | null {
-  if (signature.length !== SIGNATURE_LENGTH || BigInt(`0x${signature.slice(66, 130)}`) > HIGHEST_S) return null;
-  const bytes = hexToBytes(signature);
-  const recovery = bytes[64] === 27 ? 0 : bytes[64] === 28 ? 1 : null;
-  if (recovery === null) return null;
-  try {
-    const key = recover(hexToBytes(digest), bytes.subarray(0, 64), recovery, false);
-    return key === null ? null : `0x${keccak256(key.subarray(1)).slice(26)}`;
-  } catch {
-    // Numbers that are no point of the curve.
-    return null;
-  }
 }
 
 function word(number: bigint): string {

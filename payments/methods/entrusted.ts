@@ -3,14 +3,19 @@
  * that has keys, and waited for by its row in the database that they share.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { openEntrustedChannels } from '../channels/entrusted.ts';
+import { openCredit } from '../upto/open.ts';
+import { due } from '../upto/rows.ts';
 import { longerMs } from './arrival.ts';
-import type { Authorization } from './authorization.ts';
+import type { Authorization, Hex } from './authorization.ts';
+import { Crowd } from './crowd.ts';
 import { beginPayment, newPayment, outcomeOf, type StepsOptions, tooMany, unseen } from './deposit-steps.ts';
 import { Evm } from './evm.ts';
 import type { Funded, PaymentRefusal } from './method.ts';
+import type { Sign } from './offer-receipt.ts';
 import type { Payments, PaymentsOptions } from './open.ts';
 import * as rows from './payment-rows.ts';
-import { termsOf, waysToPay } from './ways.ts';
+import { signOf, TIMEOUT_SECONDS, termsOf, waysToPay } from './ways.ts';
 
 interface EntrustedOptions extends StepsOptions {
   /** How long a request waits for its money to arrive. */
@@ -26,10 +31,34 @@ const FIRST_PAUSE_MS = 8;
 export function openEntrustedPayments(options: PaymentsOptions): Payments {
   const { network, rpcUrls, payTo } = options;
   if (payTo === null) throw new Error('where no key is, an address must be configured that payments go to');
-  const evm = new Evm(network, rpcUrls);
+  const evm = new Evm(network, rpcUrls, options.depositConfirmations);
   const deposits = new EntrustedDeposits({ ...options, evm });
-  const ways = waysToPay(options, termsOf(options, payTo), evm, deposits);
-  return { ...ways, sender: null, payouts: null, channels: null, credit: null, close: () => Promise.resolve() };
+  const common = { ...options, evm, payTo, sign: signOf(options) };
+  const [channels, credit] = [channelsOf(common), creditOf(common)];
+  const byUse = [channels?.scheme, credit?.scheme].filter((scheme) => scheme !== undefined);
+  const ways = waysToPay(common, termsOf(options, payTo), evm, deposits, byUse);
+  const close = async () => {
+    await Promise.all([channels?.close(), credit?.close()]);
+  };
+  return { ...ways, sender: null, payouts: null, claims: null, collections: null, channels, credit, close };
+}
+
+type Common = PaymentsOptions & { readonly evm: Evm; readonly payTo: Hex; readonly sign: Sign | null };
+
+function channelsOf(options: Common) {
+  const { channels, elsewhere } = options;
+  if (channels === null || elsewhere.authorizer === null) return null;
+  const { leastDeposit: leastDepositNanousd } = channels;
+  const { authorizer } = elsewhere;
+  return openEntrustedChannels({ ...options, authorizer, leastDepositNanousd, timeoutSeconds: TIMEOUT_SECONDS });
+}
+
+/** What calls were charged is moved by those who hear of it in the database. */
+function creditOf(options: Common) {
+  const { upto, elsewhere, sql } = options;
+  if (upto === null || elsewhere.mover === null) return null;
+  const hurry = async (payerId: string) => (await due(sql, payerId)).length;
+  return openCredit({ ...options, cap: upto.cap, mover: elsewhere.mover, crowd: new Crowd(options), hurry });
 }
 
 export class EntrustedDeposits {

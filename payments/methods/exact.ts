@@ -4,7 +4,8 @@ import type { PaymentRequirements } from '@x402/core/types';
 import { z } from 'zod';
 import { nanousdOf, unitsFor } from '../units.ts';
 import { authorizationFields, paymentId, signatureField, walletId } from './authorization.ts';
-import { BadPayment, type Funded } from './method.ts';
+import { BadPayment } from './method.ts';
+import { addressIn, type Sign, signedReceipt } from './offer-receipt.ts';
 import { type Rail, requireOurs, type Terms } from './terms.ts';
 import { requireAccepted, requirementsOf, type Scheme } from './x402.ts';
 
@@ -13,8 +14,8 @@ const NAME = 'exact';
 const payload = z.object({ authorization: z.object(authorizationFields), signature: signatureField });
 
 export interface ExactOptions extends Rail {
-  /** Signs a statement in the host's name; null where it has none. */
-  readonly sign: ((statement: object) => Promise<string>) | null;
+  /** Null where the host has no name. */
+  readonly sign: Sign | null;
 }
 
 export function exactScheme({ terms, deposits, sign }: ExactOptions): Scheme {
@@ -36,39 +37,20 @@ export function exactScheme({ terms, deposits, sign }: ExactOptions): Scheme {
         refund: null,
         fund: (accountId) => deposits.fund('x402', authorization, accountId),
         receipt: async (funded, url) => {
-          const payer = funded.payer.slice(funded.payer.lastIndexOf(':') + 1);
           const settled = {
             success: true,
             transaction: funded.reference,
             network: network.id,
-            payer,
+            payer: addressIn(funded.payer),
             amount: String(authorization.value),
-            ...(sign === null ? {} : { extensions: await signedReceipt(sign, funded, payer, url) }),
+            ...(await signedReceipt(sign, funded, url)),
           };
-          return { 'payment-response': encodePaymentResponseHeader(settled) };
+          const headers = { 'payment-response': encodePaymentResponseHeader(settled) };
+          return () => headers;
         },
       };
     },
   };
-}
-
-/** The extension `offer-receipt`: that this was paid, and what for, signed; the members in the order of their names, as it has them. */
-async function signedReceipt(
-  sign: (statement: object) => Promise<string>,
-  { network, reference }: Funded,
-  payer: string,
-  resourceUrl: string,
-) {
-  const issuedAt = Date.now() / 1_000;
-  const statement = {
-    issuedAt: issuedAt - (issuedAt % 1),
-    network,
-    payer,
-    resourceUrl,
-    transaction: reference,
-    version: 1,
-  };
-  return { 'offer-receipt': { info: { receipt: { format: 'jws', signature: await sign(statement) } } } };
 }
 
 /** What `exact` asks for, so many units of the asset. */

@@ -1,5 +1,6 @@
 /** What a way to pay on a 402 is: it offers, reads what a caller answers to the offer, and moves the money. */
 import type { Nanousd } from '../money.ts';
+import type { Signed } from './offer-receipt.ts';
 
 /** What a 402 asks for. */
 export interface Charge {
@@ -57,11 +58,17 @@ export interface Payment {
    * way. Answers when the money is there. The second time, and of fifty at once, only one is told so.
    */
   fund(accountId: string | null, cost: Nanousd | null): Promise<Funded | PaymentRefusal>;
-  /** Headers of the answer that was paid for, at the address `url`; those of a tab come from the tab. */
-  receipt(funded: Funded, url: string): Headers | Promise<Headers>;
+  /** Headers of the answer that was paid for, at the address `url`. */
+  receipt(funded: Funded, url: string): Promise<Receipt>;
   /** Gives back what a channel has left; null for payments that ask for no such thing. */
   readonly refund: (() => Promise<Refunded | PaymentRefusal>) | null;
 }
+
+/**
+ * What a payer is told, by what its call is charged; null: that is not known yet, the answer begins now. What was paid before is the same
+ * in any case.
+ */
+export type Receipt = (charged: Nanousd | null) => Headers;
 
 export interface Funded {
   readonly accountId: string;
@@ -78,8 +85,8 @@ export interface Funded {
 export interface Tab {
   /** The most that the call may hold. */
   readonly most: Nanousd;
-  /** Headers that tell the payer what it is charged; null: that is not known yet, the answer begins now. */
-  receipt(charged: Nanousd | null): Headers;
+  /** Headers that tell the payer what it is charged, with what the host signed. */
+  receipt(charged: Nanousd | null, signed?: Signed): Headers;
   /** The call is over. Resolves when that is noted; only the first time counts. */
   close(charged: Nanousd): Promise<void>;
 }

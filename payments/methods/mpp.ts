@@ -55,16 +55,12 @@ export function mppMethod(options: MppOptions): PaymentMethod {
         digest: challenge.digest ?? null,
         refund: null,
         fund: (accountId) => deposits.fund('mpp', authorization, accountId),
-        receipt: ({ reference }) => ({
-          'payment-receipt': Receipt.serialize(
-            Receipt.from({
-              method: Types.paymentMethod,
-              reference,
-              status: 'success',
-              timestamp: new Date().toISOString(),
-            }),
-          ),
-        }),
+        receipt: async ({ reference }) => {
+          const timestamp = new Date().toISOString();
+          const receipt = Receipt.from({ method: Types.paymentMethod, reference, status: 'success', timestamp });
+          const headers = { 'payment-receipt': Receipt.serialize(receipt) };
+          return () => headers;
+        },
       };
     },
   };

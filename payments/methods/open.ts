@@ -2,19 +2,23 @@
 import { privateKeyToAddress } from 'viem/accounts';
 import type { Sql } from '../../db/connect.ts';
 import type { Network } from '../chain/networks.ts';
-import { type OpenChannels, openChannels } from '../channels/open.ts';
+import type { Claims } from '../channels/claims.ts';
+import { openChannels, openClaims } from '../channels/open.ts';
 import type { Nanousd } from '../money.ts';
 import { openPayouts, type Payouts, type PayoutTerms } from '../payouts/open.ts';
-import { type OpenCredit, openCredit } from '../upto/open.ts';
+import { Collections } from '../upto/collections.ts';
+import { type CreditConfig, openCredit } from '../upto/open.ts';
 import type { Hex } from './authorization.ts';
 import { Crowd } from './crowd.ts';
 import type { DepositsLog } from './deposit-steps.ts';
 import { Deposits } from './deposits.ts';
 import { Evm } from './evm.ts';
 import { requirements } from './exact.ts';
+import type { Sign } from './offer-receipt.ts';
 import { Sender, type SenderLog } from './sender.ts';
 import { hostedSettlement, ownSettlement } from './settlement.ts';
-import { TIMEOUT_SECONDS, termsOf, type WaysToPay, waysToPay } from './ways.ts';
+import { signOf, TIMEOUT_SECONDS, termsOf, type WaysToPay, waysToPay } from './ways.ts';
+import type { Scheme } from './x402.ts';
 
 export interface PaymentsConfig {
   readonly network: Network;
@@ -37,6 +41,8 @@ export interface PaymentsConfig {
   readonly channels: ChannelTerms | null;
   /** How wallets pay on credit, within signed maxima; null: they do not. */
   readonly upto: UptoTerms | null;
+  /** Where no key is: of whose keys, elsewhere, channels and credit need the address; null: they are not offered. */
+  readonly elsewhere: { readonly authorizer: Hex | null; readonly mover: Hex | null };
 }
 
 interface UptoTerms {
@@ -64,6 +70,12 @@ export interface PaymentsOptions extends PaymentsConfig {
   readonly atOncePerPayer: number;
 }
 
+/** What pays for what was used. */
+interface ByUse {
+  readonly scheme: Scheme;
+  close(): void | Promise<void>;
+}
+
 /** The ways to pay, as whoever serves callers needs them. */
 export interface Payments extends WaysToPay {
   /** What sends our transactions; null where there are no keys. */
@@ -71,9 +83,12 @@ export interface Payments extends WaysToPay {
   /** Null where there is no treasury to pay from. */
   readonly payouts: Payouts | null;
   /** Null where no channels are opened. */
-  readonly channels: OpenChannels | null;
+  readonly channels: ByUse | null;
   /** Null where nothing is paid on credit. */
-  readonly credit: OpenCredit | null;
+  readonly credit: ByUse | null;
+  /** Of what channels owe, and of what is owed on credit; null where there are no keys to move it with. */
+  readonly claims: Claims | null;
+  readonly collections: Collections | null;
   close(): Promise<void>;
 }
 
@@ -98,12 +113,15 @@ export function openPayments(options: PaymentsOptions): OwnPayments {
   const deposits = new Deposits({ sql, evm, settlement, payTo, log, waitMs, atOnce, atOncePerPayer });
   const payouts =
     options.treasuryKey === null ? null : openPayouts({ ...options, treasuryKey: options.treasuryKey, evm, sender });
+  const sign = signOf(options);
+  const collections = new Collections({ sql, evm, sender, log });
   // What is paid by the use has room of its own, and leaves transfers theirs.
-  const crowd = new Crowd({ atOnce, atOncePerPayer });
-  const channels = channelsOf(options, evm, sender, crowd);
-  const credit = creditOf(options, evm, sender, crowd);
+  const common = { sql, evm, sender, log, waitMs, sign, payTo, crowd: new Crowd({ atOnce, atOncePerPayer }) };
+  const channels = channelsOf(options, common);
+  const credit = creditOf(options, { ...common, hurry: (payerId) => collections.settleAll(payerId) });
+  const claims = claimsOf(options, common);
   const byUse = [channels?.scheme, credit?.scheme].filter((scheme) => scheme !== undefined);
-  const [tended, watched] = [sender.tend(), deposits.watch()];
+  const [tended, watched, collected] = [sender.tend(), deposits.watch(), collections.watch()];
   return {
     evm,
     sender,
@@ -111,54 +129,52 @@ export function openPayments(options: PaymentsOptions): OwnPayments {
     payouts,
     channels,
     credit,
-    ...waysToPay(options, terms, evm, deposits, byUse),
+    claims: claims?.claims ?? null,
+    collections,
+    ...waysToPay({ ...options, sign }, terms, evm, deposits, byUse),
     close: async () => {
       tended();
       payouts?.close();
-      channels?.close();
-      credit?.close();
-      await watched();
+      claims?.close();
+      await Promise.all([channels?.close(), credit?.close(), watched(), collected()]);
     },
   };
 }
 
+/** What all that is paid by the use stands on. */
+interface Common {
+  readonly sql: Sql;
+  readonly evm: Evm;
+  readonly sender: Sender;
+  readonly log: DepositsLog & SenderLog;
+  readonly waitMs: number;
+  readonly sign: Sign | null;
+  readonly payTo: Hex;
+  readonly crowd: Crowd;
+}
+
 /** A hosted facilitator settles transfers alone: what channels need is sent by keys of our own. */
-function channelsOf(options: PaymentsOptions, evm: Evm, sender: Sender, crowd: Crowd): OpenChannels | null {
-  const { channels, treasuryKey, facilitator, gasKeys, sql, log, waitMs } = options;
+function channelsOf(options: PaymentsOptions, common: Common): ByUse | null {
+  const { channels, treasuryKey, facilitator, gasKeys } = options;
   if (channels === null || treasuryKey === null || facilitator !== null || gasKeys.length === 0) return null;
-  return openChannels({
-    sql,
-    crowd,
-    evm,
-    sender,
-    log,
-    waitMs,
-    authorizerKey: treasuryKey,
-    payTo: options.payTo ?? treasuryOf(options),
-    leastDepositNanousd: channels.leastDeposit,
-    claimMinimum: channels.claimMinimum,
-    timeoutSeconds: TIMEOUT_SECONDS,
-  });
+  const leastDepositNanousd = channels.leastDeposit;
+  return openChannels({ ...common, authorizerKey: treasuryKey, leastDepositNanousd, timeoutSeconds: TIMEOUT_SECONDS });
+}
+
+/** What channels owe is claimed though no more are offered: its payers could take it home otherwise. */
+function claimsOf({ treasuryKey, gasKeys, channels }: PaymentsOptions, common: Common) {
+  if (treasuryKey === null || gasKeys.length === 0) return null;
+  return openClaims({ ...common, authorizerKey: treasuryKey, minimum: channels?.claimMinimum ?? 0n });
 }
 
 /** A maximum is signed for the one key that moves it: the first of those that pay gas. */
-function creditOf(options: PaymentsOptions, evm: Evm, sender: Sender, crowd: Crowd): OpenCredit | null {
-  const { upto, facilitator, gasKeys, sql, log, leastNanousd, waitMs } = options;
+function creditOf(
+  { upto, facilitator, gasKeys, leastNanousd, callMs }: PaymentsOptions,
+  common: Common & Pick<CreditConfig, 'hurry'>,
+): ByUse | null {
   const [mover] = gasKeys;
   if (upto === null || facilitator !== null || mover === undefined) return null;
-  return openCredit({
-    sql,
-    crowd,
-    evm,
-    sender,
-    log,
-    leastNanousd,
-    waitMs,
-    cap: upto.cap,
-    moverKey: mover,
-    payTo: options.payTo ?? treasuryOf(options),
-    callMs: options.callMs,
-  });
+  return openCredit({ ...common, leastNanousd, callMs, cap: upto.cap, mover: privateKeyToAddress(mover) });
 }
 
 function treasuryOf({ treasuryKey }: PaymentsConfig): Hex {

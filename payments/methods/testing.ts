@@ -4,7 +4,8 @@ import { type TestDatabase, testDatabase } from '../../db/testing.ts';
 import { type LocalChain, type LocalWallet, startLocalChain } from '../chain/local.ts';
 import { balances } from '../ledger.ts';
 import type { Authorization, Hex } from './authorization.ts';
-import { type OwnPayments, openPayments, type PaymentsOptions } from './open.ts';
+import { openEntrustedPayments } from './entrusted.ts';
+import { type OwnPayments, openPayments, type Payments, type PaymentsOptions } from './open.ts';
 import { accountOfWallet } from './payment-rows.ts';
 
 export interface PaymentSite extends AsyncDisposable {
@@ -13,6 +14,8 @@ export interface PaymentSite extends AsyncDisposable {
   readonly treasury: LocalWallet;
   /** Another gateway's payments on the same database and chain. It looks after nothing by itself: tests say when. */
   open(options?: Partial<PaymentsOptions>): OwnPayments;
+  /** The same of a gateway without keys, which has to ask those that have them. */
+  openKeyless(options?: Partial<PaymentsOptions>): Payments;
   /** An authorization of so many units to the treasury. */
   authorize(payer: LocalWallet, units: bigint, change?: { validForSeconds?: bigint }): Promise<Authorization>;
   /** What the wallet's account has; null without one. */
@@ -37,34 +40,42 @@ export async function startPaymentSite(): Promise<PaymentSite> {
   const [chain, database] = await Promise.all([startLocalChain(), testDatabase()]);
   const treasury = await chain.wallet();
   const { sql } = database;
+  const common: PaymentsOptions = {
+    network: chain.network,
+    rpcUrls: [chain.url],
+    treasuryKey: treasury.privateKey,
+    payTo: null,
+    gasKeys: [treasury.privateKey],
+    facilitator: null,
+    leastNanousd: 1n,
+    depositConfirmations: 1n,
+    confirmations: 0n,
+    upto: { cap: 100_000_000n },
+    callMs: 60_000,
+    channels: { leastDeposit: 1n, claimMinimum: 1n },
+    elsewhere: { authorizer: null, mover: null },
+    payouts: { holdBackSeconds: 0, everySeconds: null, minimum: 0n, withdrawalMinimum: 0n },
+    sql,
+    log: quiet,
+    origin: null,
+    secretKey: 'secret',
+    waitMs: 5_000,
+    atOnce: 256,
+    atOncePerPayer: 64,
+  };
   return {
     chain,
     database,
     treasury,
     open: (options = {}) => {
-      const payments = openPayments({
-        network: chain.network,
-        rpcUrls: [chain.url],
-        treasuryKey: treasury.privateKey,
-        payTo: null,
-        gasKeys: [treasury.privateKey],
-        facilitator: null,
-        leastNanousd: 1n,
-        depositConfirmations: 1n,
-        confirmations: 0n,
-        upto: { cap: 100_000_000n },
-        callMs: 60_000,
-        channels: { leastDeposit: 1n, claimMinimum: 1n },
-        payouts: { holdBackSeconds: 0, everySeconds: null, minimum: 0n, withdrawalMinimum: 0n },
-        sql,
-        log: quiet,
-        origin: null,
-        secretKey: 'secret',
-        waitMs: 5_000,
-        atOnce: 256,
-        atOncePerPayer: 64,
-        ...options,
-      });
+      const payments = openPayments({ ...common, ...options });
+      void payments.close();
+      return payments;
+    },
+    openKeyless: (options = {}) => {
+      const keyless = { ...common, treasuryKey: null, gasKeys: [], payTo: treasury.address };
+      const elsewhere = { authorizer: treasury.address, mover: treasury.address };
+      const payments = openEntrustedPayments({ ...keyless, elsewhere, ...options });
       void payments.close();
       return payments;
     },

@@ -5,6 +5,7 @@ import type { Evm } from './evm.ts';
 import { exactScheme } from './exact.ts';
 import type { PaymentMethod } from './method.ts';
 import { mppMethod } from './mpp.ts';
+import type { Sign } from './offer-receipt.ts';
 import type { PaymentsOptions } from './open.ts';
 import { SignIn } from './sign-in.ts';
 import type { Rail, Terms } from './terms.ts';
@@ -17,7 +18,7 @@ export interface WaysToPay {
   readonly signIn: SignIn | null;
 }
 
-type WaysOptions = Pick<PaymentsOptions, 'sql' | 'origin' | 'secretKey'>;
+type WaysOptions = Pick<PaymentsOptions, 'sql' | 'origin' | 'secretKey'> & { readonly sign: Sign | null };
 
 /** How long a payer has to answer a 402. */
 export const TIMEOUT_SECONDS = 300;
@@ -27,9 +28,14 @@ export function termsOf({ network, leastNanousd }: Pick<Terms, 'network' | 'leas
   return { network, payTo, leastNanousd, timeoutSeconds: TIMEOUT_SECONDS };
 }
 
+/** Who signs receipts in the host's name; null where it has none. */
+export function signOf({ sql, origin }: Pick<PaymentsOptions, 'sql' | 'origin'>): Sign | null {
+  return origin === null ? null : statementSigner(sql, didOf(origin));
+}
+
 /** `byUse`: the schemes of x402 that pay for what was used, after it. */
 export function waysToPay(
-  { sql, origin, secretKey }: WaysOptions,
+  { sql, origin, secretKey, sign }: WaysOptions,
   terms: Terms,
   evm: Evm,
   deposits: Rail['deposits'],
@@ -37,7 +43,6 @@ export function waysToPay(
 ): WaysToPay {
   const signIn = origin === null ? null : new SignIn({ sql, evm, origin, secretKey });
   const realm = origin === null ? 'faregate' : new URL(origin).host;
-  const sign = origin === null ? null : statementSigner(sql, didOf(origin));
   const schemes = [exactScheme({ terms, deposits, sign }), ...byUse];
   const methods = [x402Method(schemes, signIn), mppMethod({ terms, deposits, realm, secretKey })];
   return { methods, signIn };

@@ -15,7 +15,7 @@ const HEADERS = ['payment-signature', 'x-payment'] as const;
 const IDENTIFIER = 'payment-identifier';
 const identifier = z.string().regex(/^[\w-]{16,128}$/);
 
-const credential = z.object({
+export const credential = z.object({
   x402Version: z.literal(VERSION, 'expected x402 version 2'),
   accepted: z.object({
     scheme: z.string(),
@@ -31,7 +31,7 @@ const credential = z.object({
     .optional(),
 });
 
-type Credential = z.output<typeof credential>;
+export type Credential = z.output<typeof credential>;
 export type Accepted = Credential['accepted'];
 
 /** One way to pay by x402. */

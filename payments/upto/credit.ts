@@ -6,41 +6,40 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { encodePaymentResponseHeader } from '@x402/core/http';
 import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../../db/connect.ts';
-import { type ContractCall, refusalOf } from '../channels/contract.ts';
+import { refusalOf } from '../channels/contract.ts';
 import { walletId } from '../methods/authorization.ts';
 import type { Crowd } from '../methods/crowd.ts';
 import { chainAway, tooMany } from '../methods/deposit-steps.ts';
 import type { Evm } from '../methods/evm.ts';
 import type { Funded, PaymentRefusal, Tab } from '../methods/method.ts';
-import { NotSent, type Sender } from '../methods/sender.ts';
 import { STANDS_MS, Standing } from '../methods/standing.ts';
 import { least, type Nanousd } from '../money.ts';
-import { inTransaction, repeat } from '../retry.ts';
-import { every } from '../rounds.ts';
+import { repeat } from '../retry.ts';
 import { nanousdOf, unitsFor } from '../units.ts';
-import { arrival, type Means, meansOf, type Permit, settleCall } from './permit.ts';
+import { type Means, meansOf, type Permit, settleCall } from './permit.ts';
 import * as rows from './rows.ts';
 
 export interface CreditOptions {
   readonly sql: Sql;
   readonly evm: Evm;
-  readonly sender: Sender;
   readonly log: CreditLog;
   readonly crowd: Crowd;
   /** So much of one payer may be open. */
   readonly cap: Nanousd;
   /** How long a request waits for earlier ones of its payer to be settled. */
   readonly waitMs: number;
+  /** Has what is due of a payer moved, as far as that can be hurried; answers how much of it there is. */
+  readonly hurry: (payerId: string) => Promise<number>;
 }
 
-interface CreditLog {
+export interface CreditLog {
   warn(fields: object, message: string): void;
 }
 
-const ROUND_EVERY_MS = 2_000;
 const PAUSE_MS = 100;
 const END_LIMIT_MS = 10_000;
-const GAS = 280_000n;
+/** Some blocks. */
+const MOVED_LIMIT_MS = 10_000;
 
 export class Credit {
   readonly #options: CreditOptions;
@@ -70,47 +69,41 @@ export class Credit {
     const endMs = performance.now() + this.#options.waitMs;
     let owed = true;
     for (;;) {
+      const settledBefore = await rows.settledOf(sql, payerId);
       const means = await this.#look(permit);
       if ('code' in means) return means;
-      const opened = await rows.open(sql, { id, payerId, permit, most, means, cap, standsMs: STANDS_MS });
+      const opened = await rows.open(sql, {
+        id,
+        payerId,
+        permit,
+        most,
+        means,
+        settledBefore,
+        cap,
+        standsMs: STANDS_MS,
+      });
       if (typeof opened !== 'string') {
         this.#standing.add(id);
         const tab = this.#tab(id, permit, most);
         return { accountId: opened.accountId, amount: most, reference: '', payer: payerId, network, tab };
       }
+      if (opened === 'stale') continue;
       if (opened !== 'beyond' || performance.now() > endMs) return refusals[opened];
       // Who calls again at once has its last call moved first; what was moved just now is looked at once more.
-      const owing = await this.#settleAll(payerId);
+      const owing = await this.#options.hurry(payerId);
       if (owing === 0 && !owed) return refusals[opened];
       owed = owing > 0;
       if (owed) await sleep(PAUSE_MS);
     }
   }
 
-  /** Stands for open calls, and moves what is due, until the returned function is called. */
-  watch(): () => void {
+  /** Stands for open calls, until the returned function is called. */
+  stand(): () => void {
     const { sql, log } = this.#options;
-    const warn = (message: string) => (error: unknown) => log.warn({ err: error }, message);
-    const ends = [
-      this.#standing.keep((ids, standsMs) => rows.renew(sql, ids, standsMs), warn('open calls could not be renewed')),
-      every(ROUND_EVERY_MS, () => this.round(), warn('signed maxima could not be settled')),
-    ];
-    return () => {
-      for (const end of ends) end();
-    };
-  }
-
-  /** Sends what is due, and notes what became of what was sent. */
-  async round(): Promise<void> {
-    await rows.finishLost(this.#options.sql);
-    await this.#settleAll(null);
-  }
-
-  /** Of one payer, or of all. Answers how many there were. */
-  async #settleAll(payerId: string | null): Promise<number> {
-    const payments = await rows.due(this.#options.sql, payerId);
-    for (const payment of payments) await this.#settle(payment);
-    return payments.length;
+    return this.#standing.keep(
+      (ids, standsMs) => rows.renew(sql, ids, standsMs),
+      (error) => log.warn({ err: error }, 'open calls could not be renewed'),
+    );
   }
 
   /** The chain itself says whether the whole maximum could be moved now, and what else could be. */
@@ -127,72 +120,54 @@ export class Credit {
     }
   }
 
-  #tab(id: string, { owner }: Permit, most: Nanousd): Tab {
+  #tab(id: string, permit: Permit, most: Nanousd): Tab {
     let closed: Promise<void> | null = null;
+    let transaction = '';
+    const { owner: payer } = permit;
     const network = this.#options.evm.network.id;
     return {
       most,
-      receipt: (charged) => {
-        // Of a stream that begins nothing can be said; whatever is due is moved afterwards.
-        if (charged === null) return {};
-        const settled = { success: true, transaction: '', network, payer: owner, amount: String(unitsFor(charged)) };
+      // Of a stream that begins there is neither amount nor transaction yet.
+      receipt: (charged, signed = {}) => {
+        const amount = charged === null ? {} : { amount: String(unitsFor(charged)) };
+        const settled = { success: true, transaction, network, payer, ...amount, ...signed };
         return { 'payment-response': encodePaymentResponseHeader(settled) };
       },
       close: (charged) => {
-        closed ??= this.#close(id, walletId(network, owner), charged);
+        closed ??= this.#close(id, permit, charged).then((moved) => {
+          transaction = moved;
+        });
         return closed;
       },
     };
   }
 
-  /** What cannot be noted now is found by the account once nobody stands for the call. */
-  async #close(id: string, payerId: string, charged: Nanousd): Promise<void> {
+  /** What cannot be noted now is found by the account once nobody stands for the call. Answers by which transaction it was moved, if that is known. */
+  async #close(id: string, permit: Permit, charged: Nanousd): Promise<string> {
     const { sql, log } = this.#options;
     this.#standing.delete(id);
-    await repeat(() => rows.finish(sql, id, charged), END_LIMIT_MS).catch((error: unknown) =>
-      log.warn({ err: error, upto: id }, 'the charge of a call could not be noted beside its maximum'),
-    );
-    // At once, though nobody waits for it: the sooner it is moved, the smaller the risk, and the sooner the payer can sign anew.
-    if (charged > 0n) {
-      this.#settleAll(payerId).catch((error: unknown) =>
-        log.warn({ err: error, upto: id }, 'a charge is not moved yet: the next round tries again'),
-      );
+    try {
+      await repeat(() => rows.finish(sql, id, charged), END_LIMIT_MS);
+      // The next approval that such a payer signs is good when this one was used, and not before.
+      return permit.approval === null || charged === 0n ? '' : await this.#moved(id, permit);
+    } catch (error) {
+      log.warn({ err: error, upto: id }, 'the charge of a call could not be noted beside its maximum');
+      return '';
     }
   }
 
-  async #settle(payment: rows.DueUpto): Promise<void> {
-    const { sql, evm, sender, log } = this.#options;
-    const { id, permit, units } = payment;
-    const purpose = `upto:${id}`;
-    const sent = await sender.find(sql, purpose);
-    if (sent === null) {
-      // Whose gateway was away too long is not to blame.
-      if (BigInt(permit.deadline) < BigInt(Date.now()) / 1_000n) return rows.lose(sql, payment, null);
-      const { account: from, ...call } = settleCall(permit, units);
-      await this.#send(purpose, call, from ?? permit.facilitator);
-      return;
+  /** Waits for the chain, but not long. */
+  async #moved(id: string, { owner }: Permit): Promise<string> {
+    const { sql, evm, hurry } = this.#options;
+    const endMs = performance.now() + MOVED_LIMIT_MS;
+    for (;;) {
+      // A node that does not answer now is asked again.
+      await hurry(walletId(evm.network.id, owner)).catch(() => 0);
+      const payment = await rows.find(sql, id);
+      if (payment?.state !== 'due') return payment?.transaction ?? '';
+      if (performance.now() > endMs) return '';
+      await sleep(PAUSE_MS);
     }
-    if (sent.state !== 'mined' || sent.hash === null) return;
-    const arrived = await arrival(evm, sent.hash, permit, units);
-    if (arrived === null) return;
-    if (arrived !== 'failed') return rows.settle(sql, id, arrived);
-    log.warn(
-      { upto: id, payer: permit.owner, transaction: sent.hash },
-      'a call on credit was not paid: its payer is served no more',
-    );
-    await rows.lose(sql, payment, sent.hash);
-  }
-
-  async #send(purpose: string, call: ContractCall, from: Permit['facilitator']): Promise<void> {
-    const { sql, sender } = this.#options;
-    await sender.register();
-    const outgoing = { purpose, ...call, gas: GAS, from };
-    await inTransaction(sql, (tx) => sender.enqueue(tx, outgoing))
-      .then(() => sender.send(outgoing))
-      .catch((error: unknown) => {
-        // The next round tries again.
-        if (!(error instanceof NotSent)) throw error;
-      });
   }
 }
 

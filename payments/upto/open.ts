@@ -1,31 +1,27 @@
-/** Payment on credit, as configured. */
-import { privateKeyToAddress } from 'viem/accounts';
+/** Payment on credit, as configured: whoever moves the money. */
 import type { Hex } from '../methods/authorization.ts';
+import type { Sign } from '../methods/offer-receipt.ts';
 import type { Scheme } from '../methods/x402.ts';
 import type { Nanousd } from '../money.ts';
 import { Credit, type CreditOptions } from './credit.ts';
 import { uptoScheme } from './scheme.ts';
 
 export interface CreditConfig extends CreditOptions {
-  /** The key that moves the money. */
-  readonly moverKey: Hex;
+  /** The address of the key that moves the money. */
+  readonly mover: Hex;
   readonly payTo: Hex;
   readonly leastNanousd: Nanousd;
   readonly callMs: number;
+  /** Null where the host has no name. */
+  readonly sign: Sign | null;
 }
 
-export interface OpenCredit {
-  readonly scheme: Scheme;
-  readonly credit: Credit;
-  close(): void;
-}
-
-export function openCredit(options: CreditConfig): OpenCredit {
-  const { cap, leastNanousd, evm } = options;
+export function openCredit(options: CreditConfig): { readonly scheme: Scheme; close(): void } {
+  const { cap, leastNanousd, evm, sign } = options;
   const credit = new Credit(options);
   const payTo = options.payTo.toLowerCase() as Hex;
-  const facilitator = privateKeyToAddress(options.moverKey).toLowerCase() as Hex;
+  const facilitator = options.mover.toLowerCase() as Hex;
   const callSeconds = (BigInt(options.callMs) + 999n) / 1_000n;
   const terms = { network: evm.network, payTo, facilitator, cap, leastNanousd, callSeconds };
-  return { scheme: uptoScheme(terms, credit), credit, close: credit.watch() };
+  return { scheme: uptoScheme(terms, credit, sign), close: credit.stand() };
 }

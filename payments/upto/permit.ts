@@ -67,13 +67,14 @@ export async function meansOf({ client, network }: Evm, owner: Hex): Promise<Mea
 
 /**
  * The transaction that moved just so many units from the payer to whom it signed for: its status alone says nothing of the token. `failed`
- * when ours did not; null when that is not known yet.
+ * when ours did not; null when that is not known yet. `isUsed`: the nonce of ours is.
  */
 export async function arrival(
   evm: Evm,
   hash: Hex,
   { owner, to }: Permit,
   units: bigint,
+  { isUsed }: { isUsed: boolean },
 ): Promise<Hex | 'failed' | null> {
   const { client, network } = evm;
   const receipt = await client.getTransactionReceipt({ hash }).catch((error: unknown) => {
@@ -89,6 +90,7 @@ export async function arrival(
     );
     return receipt.status === 'success' && arrived ? hash : 'failed';
   }
+  if (!isUsed) return null;
   // An earlier one, of which this was to take the place, was mined: it is looked for where it can be.
   const head = await client.getBlockNumber();
   const fromBlock = head > BLOCKS_SEARCHED ? head - BLOCKS_SEARCHED : 0n;

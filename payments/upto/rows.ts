@@ -14,6 +14,8 @@ export interface NewUpto {
   readonly permit: Permit;
   readonly most: Nanousd;
   readonly means: Means;
+  /** How many of its payer's were settled before those means were looked at. */
+  readonly settledBefore: bigint;
   /** So much may be open of one payer. */
   readonly cap: Nanousd;
   readonly standsMs: number;
@@ -26,12 +28,21 @@ export interface DueUpto {
   readonly units: bigint;
 }
 
-/** `used`: its nonce was here before; `lost`: the chain refused an earlier one; `beyond`: too much would be open at once. */
-export type Admission = { readonly accountId: string } | 'used' | 'lost' | 'beyond';
+/**
+ * `used`: its nonce was here before; `lost`: the chain refused an earlier one; `beyond`: too much would be open at once; `stale`: another one
+ * was settled after the payer's means were looked at, which are less now.
+ */
+export type Admission = { readonly accountId: string } | 'used' | 'lost' | 'beyond' | 'stale';
+
+/** How many of a payer's maxima were settled. */
+export async function settledOf(sql: Sql, payerId: string): Promise<bigint> {
+  const [row] = await sql<{ settled: bigint }[]>`select settled from upto_payer where id = ${payerId}`;
+  return row?.settled ?? 0n;
+}
 
 /** Takes a maximum for one call and lends its account what that may cost, in one step; one payer's come one after the other. */
 export function open(sql: Sql, upto: NewUpto): Promise<Admission> {
-  const { id, payerId, permit, most, means, cap, standsMs } = upto;
+  const { id, payerId, permit, most, means, settledBefore, cap, standsMs } = upto;
   return inTransaction(sql, async (tx) => {
     await tx`select pg_advisory_xact_lock(hashtextextended(${payerId}, 0))`;
     const payer = await payerOf(tx, payerId);
@@ -42,6 +53,7 @@ export function open(sql: Sql, upto: NewUpto): Promise<Admission> {
       from upto_payment where payer_id = ${payerId} and state in ('open', 'due')`;
     const { units, nanousd, lost } = sums ?? { units: 0n, nanousd: 0n, lost: true };
     if (lost) return 'lost';
+    if (payer.settled !== settledBefore) return 'stale';
     const [fresh] = await tx`
       insert into upto_payment (id, payer_id, nonce, permit, deadline, max_units, most_nanousd, open_until)
       values (${id}, ${payerId}, ${permit.nonce}, ${JSON.stringify(permit)}::text::jsonb, ${permit.deadline}, ${permit.amount}, ${most},
@@ -62,6 +74,9 @@ export function open(sql: Sql, upto: NewUpto): Promise<Admission> {
   });
 }
 
+/** Those who move what is due listen here, for the names of payers. */
+export const DUE = 'faregate_upto_due';
+
 /** Its call is over and was charged so much. False when that was noted before. */
 export async function finish(sql: Sql, id: string, charged: Nanousd): Promise<boolean> {
   const rows = await sql`
@@ -70,7 +85,8 @@ export async function finish(sql: Sql, id: string, charged: Nanousd): Promise<bo
         state = case when ${charged}::bigint = 0 then 'burnt' else 'due' end
       where id = ${id} and state = 'open' returning payer_id
     )
-    update upto_payer p set spent_nanousd = p.spent_nanousd + ${charged} from over where p.id = over.payer_id returning p.id`;
+    update upto_payer p set spent_nanousd = p.spent_nanousd + ${charged} from over where p.id = over.payer_id
+    returning p.id, case when ${charged}::bigint > 0 then pg_notify(${DUE}, p.id) end`;
   return rows.length > 0;
 }
 
@@ -109,9 +125,20 @@ export function due(sql: Sql, payerId: string | null = null): Promise<DueUpto[]>
     select id, permit, charged_nanousd as charged, charged_units as units from upto_payment where state = 'due' and (${payerId}::text is null or payer_id = ${payerId}) order by id limit 100`;
 }
 
+/** Whether it is still to be moved, and by which transaction it was. */
+export async function find(sql: Sql, id: string): Promise<{ state: string; transaction: Hex | null } | undefined> {
+  const [row] = await sql<{ state: string; transaction: Hex | null }[]>`
+    select state, transaction from upto_payment where id = ${id}`;
+  return row;
+}
+
 /** It arrived. */
 export async function settle(sql: Sql, id: string, transaction: Hex): Promise<void> {
-  await sql`update upto_payment set state = 'settled', transaction = ${transaction} where id = ${id} and state = 'due'`;
+  await sql`
+    with arrived as (
+      update upto_payment set state = 'settled', transaction = ${transaction} where id = ${id} and state = 'due' returning payer_id
+    )
+    update upto_payer p set settled = p.settled + 1 from arrived where p.id = arrived.payer_id`;
 }
 
 /** It never will: what its call was charged is our own loss. */
@@ -138,12 +165,12 @@ function refOf(id: string): string {
 }
 
 async function payerOf(tx: Sql, id: string) {
-  const find = () => tx<{ accountId: string; credited: Nanousd; spent: Nanousd }[]>`
-    select account_id as "accountId", credited_nanousd as credited, spent_nanousd as spent from upto_payer where id = ${id}
+  const find = () => tx<{ accountId: string; credited: Nanousd; spent: Nanousd; settled: bigint }[]>`
+    select account_id as "accountId", credited_nanousd as credited, spent_nanousd as spent, settled from upto_payer where id = ${id}
     for no key update`;
   const [known] = await find();
   if (known !== undefined) return known;
   const { id: accountId } = await createAgent(tx, { name: `upto ${id}` });
   await tx`insert into upto_payer (id, account_id) values (${id}, ${accountId})`;
-  return { accountId, credited: 0n, spent: 0n };
+  return { accountId, credited: 0n, spent: 0n, settled: 0n };
 }

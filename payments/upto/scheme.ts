@@ -6,6 +6,7 @@ import type { Network } from '../chain/networks.ts';
 import { PERMIT2, UPTO_PROXY } from '../chain/networks.ts';
 import { addressField, type Hex, numberField, signatureField, walletId } from '../methods/authorization.ts';
 import { BadPayment, type Charge, type PaymentRefusal } from '../methods/method.ts';
+import { receiptOfTab, type Sign } from '../methods/offer-receipt.ts';
 import { type Accepted, requireAccepted, requirementsOf, type Scheme } from '../methods/x402.ts';
 import type { Nanousd } from '../money.ts';
 import { nanousdOf, unitsFor } from '../units.ts';
@@ -55,7 +56,7 @@ const approval = z.object({
   }),
 });
 
-export function uptoScheme(terms: UptoTerms, credit: Pick<Credit, 'use'>): Scheme {
+export function uptoScheme(terms: UptoTerms, credit: Pick<Credit, 'use'>, sign: Sign | null): Scheme {
   const isOffered = ({ cost }: Charge) => cost !== null && cost <= terms.cap;
   return {
     name: NAME,
@@ -74,7 +75,7 @@ export function uptoScheme(terms: UptoTerms, credit: Pick<Credit, 'use'>): Schem
         amount: nanousdOf(BigInt(permit.amount)),
         digest: null,
         fund: async (accountId, cost) => (accountId !== null || cost === null ? forCalls : credit.use(permit, cost)),
-        receipt: () => ({}),
+        receipt: (funded, url) => receiptOfTab(sign, funded, url),
         refund: null,
       };
     },
