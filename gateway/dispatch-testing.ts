@@ -72,10 +72,11 @@ export function routerOf(
   urls: readonly string[],
   more: Partial<WorkerRecord> = {},
   random: () => number = Math.random,
+  now: () => number = () => performance.now(),
 ): Router {
   const { outbound, close } = createOutbound({ allowPrivate: true, connectMs: 1000 });
   closers.push(close);
-  const fleet = new Fleet({ now: () => performance.now(), random });
+  const fleet = new Fleet({ now, random });
   for (const [index, url] of urls.entries()) {
     const id = `w${index}`;
     const models = [{ id: 'tiny', contextLength: 8192 }];
