@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer';
 import { expect, test } from 'vitest';
 import { fault } from './fault.ts';
-import { pick } from './pick.ts';
-import { fleetOf, idOf, need, never, record, refusal, reserve, wishing, workerOf } from './pick-testing.ts';
+import { look, pick } from './pick.ts';
+import { fleetOf, idOf, need, never, only, record, refusal, reserve, wishing, workerOf } from './pick-testing.ts';
 import { prefixOf } from './prefix.ts';
 import type { Reservation } from './reservation.ts';
 import type { WorkerRecord } from './worker.ts';
@@ -129,4 +129,25 @@ test('I3 a worker that comes back from ejection takes its full share only after 
   expect(first).toBeLessThan(later);
   expect(later).toBeLessThan(room());
   expect(room()).toBe(80);
+});
+
+test('R3 a call that has shown nothing for far longer than predicted tells of its worker before it ends, unless others may stand before it', () => {
+  const { fleet, clock } = fleetOf([record('a', { slots: 64 }), record('b', { slots: 64 })]);
+  const [a, b] = [workerOf(fleet, 'a'), workerOf(fleet, 'b')];
+  for (const { times } of [a, b])
+    for (let call = 0; call < 20; call += 1) times.of('tiny').prefill.learn(1_000, 100, call);
+  const late = reserve(fleet, { promptTokens: 1_000, ...wishing({ workers: only('a') }) });
+  const predicted = () =>
+    look(fleet, { ...need, promptTokens: 1_000 }).find(({ worker }) => worker === a)?.prediction?.ttftMs ?? 0;
+  clock.nowMs = late.prediction.ttftMs;
+  const usualMs = predicted();
+  clock.nowMs = 5 * late.prediction.ttftMs;
+  expect(predicted()).toBeGreaterThan(4 * usualMs);
+  expect(idOf(reserve(fleet, { promptTokens: 1_000 }))).toBe('b');
+  late.release(clock.nowMs);
+  expect(predicted()).toBeLessThan(usualMs);
+  a.elsewhere.inFlight = 1;
+  reserve(fleet, { promptTokens: 1_000, ...wishing({ workers: only('a') }) });
+  clock.nowMs *= 2;
+  expect(predicted()).toBeLessThan(1.1 * usualMs);
 });

@@ -15,6 +15,10 @@ export interface Reserved {
   readonly showsContent: boolean;
 }
 
+/** Before a call that has shown nothing tells something of its worker, it is so much later than predicted. */
+const LATE_TIMES = 1.5;
+const LATE_MS = 50;
+
 export class Reservation {
   readonly kind = 'reservation';
   readonly worker: Worker;
@@ -58,6 +62,18 @@ export class Reservation {
     return this.#times.surprise.late * this.prediction.ttftMs;
   }
 
+  /**
+   * How many times longer than predicted it has shown nothing: what a call that is not over yet tells of its worker. 1 while it is no
+   * later than is usual there, and where what it waits for may be calls of others.
+   */
+  latenessAt(nowMs: number): number {
+    const { ttftMs, slotWaitMs } = this.prediction;
+    const waitedMs = nowMs - this.#reservedAtMs;
+    if (waitedMs <= ttftMs + LATE_MS || slotWaitMs > 0 || !this.#isSole) return 1;
+    const isLate = waitedMs > Math.max(this.lateAfterMs, LATE_TIMES * ttftMs);
+    return isLate ? waitedMs / Math.max(1, ttftMs) : 1;
+  }
+
   /** The first content came now, `elapsedMs` after dispatch. */
   firstContent(elapsedMs: number, nowMs: number): void {
     this.begun();
@@ -72,6 +88,7 @@ export class Reservation {
   begun(): void {
     if (!this.#waits) return;
     this.#waits = false;
+    this.worker.seen(this);
     this.worker.waiting -= this.#call.work.sequences;
     this.worker.waitingTokens -= this.#call.work.uncachedTokens;
   }
