@@ -19,6 +19,16 @@ test('R1 the near one of two equal workers is taken until the prompts before it 
   expect(Array.from({ length: 6 }, ask)).toEqual(['near', 'near', 'near', 'near', 'far', 'near']);
 });
 
+test('R1 calls begin to overflow to the far worker within a tenth of where the queue outweighs the way', () => {
+  const { fleet } = distant({ near: 20, far: 200 }, { slots: 1_000 });
+  const near: string[] = [];
+  const ask = () => idOf(reserve(fleet, { ...wishing({ sort: 'ttft' }), promptTokens: 60 }));
+  while (ask() === 'near') near.push('near');
+  // 5 ms each: of the 180 ms that lie between them, thirty-six.
+  expect(near.length / 36).toBeGreaterThan(0.9);
+  expect(near.length / 36).toBeLessThan(1.1);
+});
+
 test('a burst goes to the far worker rather than into the queue of the near one', () => {
   const { fleet } = distant({ near: 10, far: 150 }, { slots: 4 });
   const chosen = Array.from({ length: 8 }, () =>
@@ -95,12 +105,13 @@ test('R14 every worker that was looked at has a prediction and a score, or the r
   expect(picked.candidates[0]).toMatchObject({ prediction: { ttftMs: expect.any(Number) }, score: expect.any(Number) });
 });
 
-test('I7 a fleet too large to look at whole still finds the worker that knows the prompt', () => {
+test('I7 of a fleet however large 128 workers are looked at, and the one that knows the prompt is among them', () => {
   const { fleet } = fleetOf(Array.from({ length: 400 }, (_, index) => record(`w${index}`, { slots: 64 })));
   const prefix = prefixOf('tenant', [Buffer.alloc(40_000, 'conversation ')]);
   const first = reserve(fleet, { promptTokens: 10_000, prefix });
   const home = idOf(first);
   first.release(0);
+  expect(look(fleet, { ...need, promptTokens: 10_000, prefix }).length).toBeLessThanOrEqual(128);
   for (let turn = 0; turn < 20; turn += 1) {
     const next = reserve(fleet, { promptTokens: 10_000, prefix });
     expect(idOf(next)).toBe(home);

@@ -62,16 +62,16 @@ export class Reservation {
     return this.#times.surprise.late * this.prediction.ttftMs;
   }
 
-  /**
-   * How many times longer than predicted it has shown nothing: what a call that is not over yet tells of its worker. 1 while it is no
-   * later than is usual there, and where what it waits for may be calls of others.
-   */
-  latenessAt(nowMs: number): number {
+  /** From when on it tells something of its worker by showing nothing; never where it may be calls of others that it waits for. */
+  get lateFromMs(): number {
     const { ttftMs, slotWaitMs } = this.prediction;
-    const waitedMs = nowMs - this.#reservedAtMs;
-    if (waitedMs <= ttftMs + LATE_MS || slotWaitMs > 0 || !this.#isSole) return 1;
-    const isLate = waitedMs > Math.max(this.lateAfterMs, LATE_TIMES * ttftMs);
-    return isLate ? waitedMs / Math.max(1, ttftMs) : 1;
+    if (slotWaitMs > 0 || !this.#isSole) return Number.POSITIVE_INFINITY;
+    return this.#reservedAtMs + Math.max(this.lateAfterMs, LATE_TIMES * ttftMs, ttftMs + LATE_MS);
+  }
+
+  /** How many times as long as predicted it has shown nothing. */
+  latenessAt(nowMs: number): number {
+    return (nowMs - this.#reservedAtMs) / Math.max(1, this.prediction.ttftMs);
   }
 
   /** The first content came now, `elapsedMs` after dispatch. */

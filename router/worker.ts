@@ -62,6 +62,7 @@ export class Worker {
   readonly #unseen = new Set<Reservation>();
   /** The first of them: an engine reads prompts in the order of their arrival, so that it tells the most. */
   #oldest: Reservation | null = null;
+  #lateFromMs = Number.POSITIVE_INFINITY;
   /** Calls that show nothing before their end: those taken to have begun at their predicted time leave the front. */
   readonly #silent: { readonly reservation: Reservation; readonly beginsAtMs: number }[] = [];
   /** The last thing that went wrong, sanitised, for the operator; null after a good answer. */
@@ -192,7 +193,7 @@ export class Worker {
       inFlight: this.inFlight + elsewhere.inFlight + presumed.sequences,
       waiting: this.waiting + elsewhere.waiting + presumed.sequences,
       waitingTokens: this.waitingTokens + elsewhere.waitingTokens + presumed.tokens,
-      lateness: this.#oldest?.latenessAt(nowMs) ?? 1,
+      lateness: nowMs > this.#lateFromMs ? (this.#oldest?.latenessAt(nowMs) ?? 1) : 1,
     };
   }
 
@@ -208,20 +209,22 @@ export class Worker {
   reserve(call: Reserved, nowMs: number): Reservation {
     const reservation = new Reservation(this, call, nowMs);
     this.#presumed.sent(call.work.sequences, call.work.uncachedTokens, nowMs);
-    if (call.showsContent) this.#expect(reservation);
-    else this.#silent.push({ reservation, beginsAtMs: nowMs + call.prediction.ttftMs });
+    if (call.showsContent) {
+      this.#unseen.add(reservation);
+      if (this.#oldest === null) this.#watch(reservation);
+    } else this.#silent.push({ reservation, beginsAtMs: nowMs + call.prediction.ttftMs });
     return reservation;
   }
 
   /** The call has begun to answer, or is over. */
   seen(reservation: Reservation): void {
     this.#unseen.delete(reservation);
-    if (this.#oldest === reservation) this.#oldest = this.#unseen.values().next().value ?? null;
+    if (this.#oldest === reservation) this.#watch(this.#unseen.values().next().value ?? null);
   }
 
-  #expect(reservation: Reservation): void {
-    this.#unseen.add(reservation);
-    this.#oldest ??= reservation;
+  #watch(oldest: Reservation | null): void {
+    this.#oldest = oldest;
+    this.#lateFromMs = oldest?.lateFromMs ?? Number.POSITIVE_INFINITY;
   }
 }
 
