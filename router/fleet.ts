@@ -42,6 +42,8 @@ export class Fleet {
   readonly room: WaitingRoom;
   readonly overload = new Overload();
   readonly prefixes = new PrefixIndex();
+  /** How many times as much as this gateway all others that share the fleet run; see shared-load.ts. */
+  othersTimes = 0;
   /** Told of each prompt that is sent to a worker, and how many of its blocks the worker was expected to know. */
   onSent: ((worker: Worker, prefix: Prefix, known: number) => void) | null = null;
   readonly #onState: (worker: Worker, state: WorkerState) => void;

@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer';
 import { expect, test } from 'vitest';
 import { fault } from './fault.ts';
-import { pick } from './pick.ts';
-import { fleetOf, idOf, need, never, record, refusal, reserve, wishing, workerOf } from './pick-testing.ts';
+import { look, pick } from './pick.ts';
+import { fleetOf, idOf, need, never, only, record, refusal, reserve, wishing, workerOf } from './pick-testing.ts';
 import { prefixOf } from './prefix.ts';
 import type { Reservation } from './reservation.ts';
 import type { WorkerRecord } from './worker.ts';
@@ -17,6 +17,16 @@ test('R1 the near one of two equal workers is taken until the prompts before it 
   const { fleet } = distant({ near: 20, far: 200 }, { slots: 1_000 });
   const ask = () => idOf(reserve(fleet, { ...wishing({ sort: 'ttft' }), promptTokens: 600 })); // 50 ms each, as usual
   expect(Array.from({ length: 6 }, ask)).toEqual(['near', 'near', 'near', 'near', 'far', 'near']);
+});
+
+test('R1 calls begin to overflow to the far worker within a tenth of where the queue outweighs the way', () => {
+  const { fleet } = distant({ near: 20, far: 200 }, { slots: 1_000 });
+  const near: string[] = [];
+  const ask = () => idOf(reserve(fleet, { ...wishing({ sort: 'ttft' }), promptTokens: 60 }));
+  while (ask() === 'near') near.push('near');
+  // 5 ms each: of the 180 ms that lie between them, thirty-six.
+  expect(near.length / 36).toBeGreaterThan(0.9);
+  expect(near.length / 36).toBeLessThan(1.1);
 });
 
 test('a burst goes to the far worker rather than into the queue of the near one', () => {
@@ -95,12 +105,13 @@ test('R14 every worker that was looked at has a prediction and a score, or the r
   expect(picked.candidates[0]).toMatchObject({ prediction: { ttftMs: expect.any(Number) }, score: expect.any(Number) });
 });
 
-test('I7 a fleet too large to look at whole still finds the worker that knows the prompt', () => {
+test('I7 of a fleet however large 128 workers are looked at, and the one that knows the prompt is among them', () => {
   const { fleet } = fleetOf(Array.from({ length: 400 }, (_, index) => record(`w${index}`, { slots: 64 })));
   const prefix = prefixOf('tenant', [Buffer.alloc(40_000, 'conversation ')]);
   const first = reserve(fleet, { promptTokens: 10_000, prefix });
   const home = idOf(first);
   first.release(0);
+  expect(look(fleet, { ...need, promptTokens: 10_000, prefix }).length).toBeLessThanOrEqual(128);
   for (let turn = 0; turn < 20; turn += 1) {
     const next = reserve(fleet, { promptTokens: 10_000, prefix });
     expect(idOf(next)).toBe(home);
@@ -129,4 +140,25 @@ test('I3 a worker that comes back from ejection takes its full share only after 
   expect(first).toBeLessThan(later);
   expect(later).toBeLessThan(room());
   expect(room()).toBe(80);
+});
+
+test('R3 a call that has shown nothing for far longer than predicted tells of its worker before it ends, unless others may stand before it', () => {
+  const { fleet, clock } = fleetOf([record('a', { slots: 64 }), record('b', { slots: 64 })]);
+  const [a, b] = [workerOf(fleet, 'a'), workerOf(fleet, 'b')];
+  for (const { times } of [a, b])
+    for (let call = 0; call < 20; call += 1) times.of('tiny').prefill.learn(1_000, 100, call);
+  const late = reserve(fleet, { promptTokens: 1_000, ...wishing({ workers: only('a') }) });
+  const predicted = () =>
+    look(fleet, { ...need, promptTokens: 1_000 }).find(({ worker }) => worker === a)?.prediction?.ttftMs ?? 0;
+  clock.nowMs = late.prediction.ttftMs;
+  const usualMs = predicted();
+  clock.nowMs = 5 * late.prediction.ttftMs;
+  expect(predicted()).toBeGreaterThan(4 * usualMs);
+  expect(idOf(reserve(fleet, { promptTokens: 1_000 }))).toBe('b');
+  late.release(clock.nowMs);
+  expect(predicted()).toBeLessThan(usualMs);
+  a.elsewhere.inFlight = 1;
+  reserve(fleet, { promptTokens: 1_000, ...wishing({ workers: only('a') }) });
+  clock.nowMs *= 2;
+  expect(predicted()).toBeLessThan(1.1 * usualMs);
 });

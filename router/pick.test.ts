@@ -66,6 +66,18 @@ test('R5, I5, I18 a hundred arrivals of one turn are spread over equal workers, 
   expect(Math.max(...fleet.all().map(({ inFlight }) => inFlight))).toBeLessThanOrEqual(13);
 });
 
+test('R5 a hundred arrivals of one turn are spread over unequal workers by the speed that each has shown', () => {
+  const { fleet } = fleetOf(Array.from({ length: 8 }, (_, index) => record(`w${index}`, { slots: 64 })));
+  const speeds = fleet.all().map((_, index) => (index < 4 ? 1 : 2));
+  for (const [index, { times }] of fleet.all().entries())
+    for (let call = 0; call < 100; call += 1)
+      times.of('tiny').prefill.learn(500 * (1 + (call % 8)), (500 * (1 + (call % 8))) / (12 * (speeds[index] ?? 1)), 0);
+  for (let arrival = 0; arrival < 100; arrival += 1)
+    reserve(fleet, { promptTokens: 1_000, policy: { ...anyPolicy, sort: 'ttft' } });
+  for (const [index, { inFlight }] of fleet.all().entries())
+    expect(inFlight).toBeLessThanOrEqual((1.3 * 100 * (speeds[index] ?? 1)) / 12);
+});
+
 test('R6, I10 after any mix of reserving and releasing, released twice or not, every count is exactly 0', () => {
   fc.assert(
     fc.property(fc.array(fc.record({ sequences: fc.integer({ min: 1, max: 4 }), twice: fc.boolean() })), (calls) => {

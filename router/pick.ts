@@ -63,8 +63,7 @@ export function pick(fleet: Fleet, need: Need): Choice | Refusal {
   const seen = look(fleet, need);
   // A call that was let in and failed somewhere is not turned away half way.
   const candidates = (need.tried?.length ?? 0) > 0 ? seen : fleet.overload.shed(need.model, seen, nowMs);
-  const able = candidates.filter(({ refused }) => refused === null);
-  const chosen = best(preferred(able, need.tried ?? []), fleet.random);
+  const chosen = best(preferred(candidates, need.tried ?? []), fleet.random);
   if (chosen === null || chosen.prediction === null) return refusal(candidates, need, nowMs, fleet);
   const { worker, prediction, cachedTokens } = chosen;
   const { model, prefix, showsContent } = need;
@@ -95,7 +94,10 @@ class Judge {
   /** Blocks of the prompt that each worker knows, where all were looked up at once. */
   readonly #known: Int32Array | null;
   readonly #nowMs: number;
+  readonly #othersTimes: number;
   readonly #neutral: Speed;
+  /** What most workers have to do: those that know nothing of the prompt. */
+  readonly #freshWork: Work;
   readonly #contextMin: number;
   readonly #panic: boolean;
   /** Nobody is ruled out by wishes or earlier attempts. */
@@ -105,6 +107,8 @@ class Judge {
     this.#need = need;
     this.#known = known;
     this.#nowMs = fleet.now();
+    this.#othersTimes = fleet.othersTimes;
+    this.#freshWork = workOf(need, 0);
     this.#neutral = neutralSpeed(fleet.pool(need.model), need.model);
     this.#isFree = need.policy === anyPolicy && need.exclude.size === 0;
     this.#panic = isPanic(fleet.pool(need.model), this.#nowMs);
@@ -118,9 +122,9 @@ class Judge {
     if (refused !== null) return { worker, refused, prediction: null, cachedTokens: 0, score: 0 };
     const { model, policy } = this.#need;
     const cachedTokens = this.#cachedTokens(worker);
-    const work = workOf(this.#need, cachedTokens);
+    const work = cachedTokens === 0 ? this.#freshWork : workOf(this.#need, cachedTokens);
     const distanceMs = worker.times.distanceMs(this.#nowMs);
-    const prediction = worker.times.of(model).predict(work, worker.loadAt(this.#nowMs), {
+    const prediction = worker.times.of(model).predict(work, worker.loadAt(this.#nowMs, this.#othersTimes), {
       neutral: this.#strangerSpeed(worker),
       distanceMs,
       nowMs: this.#nowMs,
@@ -191,8 +195,9 @@ function hasRoom(worker: Worker, sequences: number, nowMs: number): boolean {
 }
 
 /** Of operators not tried yet, else of workers not tried yet, else all. */
-function preferred(able: readonly Candidate[], tried: NonNullable<Need['tried']>): readonly Candidate[] {
-  if (tried.length === 0) return able;
+function preferred(candidates: readonly Candidate[], tried: NonNullable<Need['tried']>): readonly Candidate[] {
+  if (tried.length === 0) return candidates;
+  const able = candidates.filter(({ refused }) => refused === null);
   const otherOperators = able.filter(
     ({ worker }) => !tried.some(({ operator }) => operator === worker.record.operator),
   );
@@ -201,16 +206,16 @@ function preferred(able: readonly Candidate[], tried: NonNullable<Need['tried']>
   return otherWorkers.length > 0 ? otherWorkers : able;
 }
 
-/** The lowest score; of those as good as it the least loaded, of those any. */
-function best(able: readonly Candidate[], random: () => number): Candidate | null {
+/** Of those that could serve the lowest score; of those as good as it the least loaded, of those any. */
+function best(candidates: readonly Candidate[], random: () => number): Candidate | null {
   let least = Number.POSITIVE_INFINITY;
-  for (const { score } of able) if (score < least) least = score;
+  for (const { score, refused } of candidates) if (refused === null && score < least) least = score;
   const tie = Math.max(least * (1 + TIE_SHARE), least + TIE_MS);
   let chosen: Candidate | null = null;
   let load = Number.POSITIVE_INFINITY;
   let equals = 0;
-  for (const candidate of able) {
-    if (candidate.score > tie) continue;
+  for (const candidate of candidates) {
+    if (candidate.refused !== null || candidate.score > tie) continue;
     const { inFlight, elsewhere, record } = candidate.worker;
     const here = (inFlight + elsewhere.inFlight) / record.slots;
     if (here > load) continue;

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ModelTimes, neutralSpeed, USUAL_SPEED, WorkerTimes } from './predict.ts';
 
-const idle = { slots: 8, inFlight: 0, waiting: 0, waitingTokens: 0 };
+const idle = { slots: 8, inFlight: 0, waiting: 0, waitingTokens: 0, lateness: 1 };
 const work = { uncachedTokens: 1_000, outputTokens: 100, sequences: 1 };
 const shown = (times: ModelTimes, load = idle, ask = work) =>
   times.predict(ask, load, { neutral: USUAL_SPEED, distanceMs: 0, nowMs: 0 });

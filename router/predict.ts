@@ -23,6 +23,8 @@ export interface Load {
   /** Of those, the ones that have not shown any content, and their uncached prompt tokens. */
   readonly waiting: number;
   readonly waitingTokens: number;
+  /** How many times longer than predicted the oldest of them has waited. */
+  readonly lateness: number;
 }
 
 /** What a prediction is made under, beside the load. */
@@ -81,7 +83,7 @@ export class ModelTimes {
   #serviceMs: number | null = null;
 
   predict(work: Work, load: Load, { neutral, distanceMs, nowMs }: Conditions): Prediction {
-    const prefillTimes = this.prefill.stretch(neutral.prefill, nowMs);
+    const prefillTimes = load.lateness * this.prefill.stretch(neutral.prefill, nowMs);
     const decodeTimes = this.decode.stretch(neutral.decode, nowMs);
     const perTokenMs = decodeTimes * this.decode.at(load.inFlight + work.sequences);
     const answerMs = Math.max(0, work.outputTokens - 1) * perTokenMs;
@@ -123,6 +125,8 @@ export interface Speed {
 
 export const USUAL_SPEED: Speed = { prefill: 1, decode: 1 };
 
+const NO_TIMES = new ModelTimes();
+
 /** What one worker has shown, whatever the model: its distance and its failures. */
 export class WorkerTimes {
   /** One round trip on an open connection; null before the first. */
@@ -130,13 +134,19 @@ export class WorkerTimes {
   #penaltyMs = 0;
   #penaltyAtMs = 0;
   readonly #models = new Map<string, ModelTimes>();
+  /** What was asked for last: a choice asks each worker of a pool several times for the same model. */
+  #lastModel: string | null = null;
+  #last = NO_TIMES;
 
   of(model: string): ModelTimes {
+    if (model === this.#lastModel) return this.#last;
     let times = this.#models.get(model);
     if (times === undefined) {
       times = new ModelTimes();
       this.#models.set(model, times);
     }
+    this.#lastModel = model;
+    this.#last = times;
     return times;
   }
 

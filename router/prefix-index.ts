@@ -4,16 +4,21 @@
  */
 import type { Prefix } from './prefix.ts';
 
+/** Keys are spread over so many maps, a power of two: a map of millions moves all of them when it has seen enough come and go, for half a second. */
+const PARTS = 64;
+
+/** By key: the place of the one mirror that holds it, or of each of several. */
+type Holders = Map<number, number | number[]>;
+
 export class PrefixIndex {
-  /** By key: the place of the one mirror that holds it, or of each of several. */
-  readonly #holders = new Map<number, number | number[]>();
+  readonly #parts: readonly Holders[] = Array.from({ length: PARTS }, (): Holders => new Map());
   readonly #free: number[] = [];
   #places = 0;
   #known = new Int32Array(0);
 
   /** Keys that some mirror holds. */
   get size(): number {
-    return this.#holders.size;
+    return this.#parts.reduce((sum, { size }) => sum + size, 0);
   }
 
   /** A place for a mirror, small and its own until it leaves. */
@@ -30,33 +35,40 @@ export class PrefixIndex {
 
   /** The mirror, which did not hold the key, now does. */
   add(key: number, place: number): void {
-    const holders = this.#holders.get(key);
-    if (holders === undefined) this.#holders.set(key, place);
-    else if (typeof holders === 'number') this.#holders.set(key, [holders, place]);
+    const part = this.#partOf(key);
+    const holders = part.get(key);
+    if (holders === undefined) part.set(key, place);
+    else if (typeof holders === 'number') part.set(key, [holders, place]);
     else holders.push(place);
   }
 
   /** The mirror, which held the key, does so no more. */
   delete(key: number, place: number): void {
-    const holders = this.#holders.get(key);
+    const part = this.#partOf(key);
+    const holders = part.get(key);
     if (typeof holders !== 'object') {
-      this.#holders.delete(key);
+      part.delete(key);
       return;
     }
     const last = holders.pop() ?? place;
     if (last !== place) holders[holders.indexOf(place)] = last;
     const [only] = holders;
-    if (holders.length === 1 && only !== undefined) this.#holders.set(key, only);
+    if (holders.length === 1 && only !== undefined) part.set(key, only);
   }
 
   /** How many blocks of the prompt, from its beginning, each mirror holds, by its place. Good until the next call. */
   knownBlocks({ keys }: Prefix): Int32Array {
     const known = this.#known.fill(0);
     for (let block = 0; block < keys.length; block++) {
-      const holders = this.#holders.get(keys[block] ?? 0);
+      const key = keys[block] ?? 0;
+      const holders = this.#partOf(key).get(key);
       if (holders === undefined || !advance(known, block, holders)) break;
     }
     return known;
+  }
+
+  #partOf(key: number): Holders {
+    return this.#parts[key & (PARTS - 1)] ?? new Map();
   }
 }
 

@@ -176,7 +176,7 @@ class Prober {
   #reserve(worker: Worker, model: string): Reservation {
     const nowMs = this.#fleet.now();
     const { times } = worker;
-    const prediction = times.of(model).predict(QUESTION_WORK, worker.loadAt(nowMs), {
+    const prediction = times.of(model).predict(QUESTION_WORK, worker.loadAt(nowMs, this.#fleet.othersTimes), {
       neutral: USUAL_SPEED,
       distanceMs: times.distanceMs(nowMs),
       nowMs,

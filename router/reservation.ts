@@ -15,6 +15,10 @@ export interface Reserved {
   readonly showsContent: boolean;
 }
 
+/** Before a call that has shown nothing tells something of its worker, it is so much later than predicted. */
+const LATE_TIMES = 1.5;
+const LATE_MS = 50;
+
 export class Reservation {
   readonly kind = 'reservation';
   readonly worker: Worker;
@@ -58,6 +62,18 @@ export class Reservation {
     return this.#times.surprise.late * this.prediction.ttftMs;
   }
 
+  /** From when on it tells something of its worker by showing nothing; never where it may be calls of others that it waits for. */
+  get lateFromMs(): number {
+    const { ttftMs, slotWaitMs } = this.prediction;
+    if (slotWaitMs > 0 || !this.#isSole) return Number.POSITIVE_INFINITY;
+    return this.#reservedAtMs + Math.max(this.lateAfterMs, LATE_TIMES * ttftMs, ttftMs + LATE_MS);
+  }
+
+  /** How many times as long as predicted it has shown nothing. */
+  latenessAt(nowMs: number): number {
+    return (nowMs - this.#reservedAtMs) / Math.max(1, this.prediction.ttftMs);
+  }
+
   /** The first content came now, `elapsedMs` after dispatch. */
   firstContent(elapsedMs: number, nowMs: number): void {
     this.begun();
@@ -72,6 +88,7 @@ export class Reservation {
   begun(): void {
     if (!this.#waits) return;
     this.#waits = false;
+    this.worker.seen(this);
     this.worker.waiting -= this.#call.work.sequences;
     this.worker.waitingTokens -= this.#call.work.uncachedTokens;
   }

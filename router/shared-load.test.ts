@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { fleetOf, record, reserve, workerOf } from './pick-testing.ts';
+import { fleetOf, idOf, record, reserve, workerOf } from './pick-testing.ts';
 import { SharedLoad } from './shared-load.ts';
 
 /** Gateways on one fleet, and a line between them that can be cut. */
@@ -52,6 +52,35 @@ test('two gateways that serve a burst together do not send it to the same worker
   const total = (id: string) => peers.reduce((sum, { fleet }) => sum + workerOf(fleet, id).inFlight, 0);
   expect(total('a')).toBe(10);
   expect(total('b')).toBe(10);
+});
+
+test('what a gateway sends it presumes of the others too, until it would have heard of it', () => {
+  const { peers, tick, clock } = gateways(2);
+  const held = peers.flatMap(({ fleet }) => Array.from({ length: 8 }, () => reserve(fleet, { promptTokens: 100 })));
+  for (let ticks = 0; ticks < 30; ticks += 1) tick();
+  const [one] = peers;
+  if (one === undefined) throw new Error('nobody there');
+  expect(one.fleet.othersTimes).toBeGreaterThan(0.9);
+  const sent = workerOf(one.fleet, idOf(reserve(one.fleet, { promptTokens: 1_000 })));
+  const presumed = sent.loadAt(clock.nowMs, one.fleet.othersTimes);
+  // Its own call, and a good part of one like it that the other may have sent.
+  expect(presumed.waitingTokens).toBeGreaterThan(800 + 1_500);
+  clock.nowMs += 400;
+  expect(sent.loadAt(clock.nowMs, one.fleet.othersTimes).waitingTokens).toBe(800 + 1_000);
+  for (const reservation of held) reservation.release(clock.nowMs);
+});
+
+test('a gateway alone, or among others that run nothing, presumes nothing', () => {
+  const { peers, tick, clock } = gateways(2);
+  const [busy] = peers;
+  if (busy === undefined) throw new Error('nobody there');
+  for (let ticks = 0; ticks < 30; ticks += 1) {
+    reserve(busy.fleet, { promptTokens: 1_000 });
+    tick();
+  }
+  expect(busy.fleet.othersTimes).toBe(0);
+  const inFlight = busy.fleet.all().map((worker) => worker.loadAt(clock.nowMs, busy.fleet.othersTimes).inFlight);
+  expect(inFlight.reduce((sum, count) => sum + count, 0)).toBe(30);
 });
 
 test('I14 a gateway that falls silent is forgotten with its counts after 15 s; one that leaves at once', () => {

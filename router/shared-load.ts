@@ -23,6 +23,9 @@ const FORGET_MS = 15_000;
 /** Postgres takes 8,000 bytes in one notification. */
 const WORKERS_PER_MESSAGE = 100;
 
+/** What one tick weighs in how busy gateways are on average: some seconds are remembered. */
+const BUSY_WEIGHT = 0.05;
+
 /** In flight, waiting, waiting tokens. */
 type Counts = readonly [number, number, number];
 const NOTHING: Counts = [0, 0, 0];
@@ -44,6 +47,9 @@ export class SharedLoad {
   readonly #peers = new Map<string, Peer>();
   /** What the others were told last. */
   readonly #told = new Map<string, Counts>();
+  /** In flight on average, at this gateway and at all others together. */
+  #own = 0;
+  #others = 0;
   #toldAllAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: SharedLoadOptions) {
@@ -63,6 +69,7 @@ export class SharedLoad {
       const isNews = all ? own[0] > 0 : own.some((count, index) => count !== told[index]);
       if (isNews) news.push([worker.record.id, own]);
     }
+    this.#weigh();
     this.#tell(news, all);
     for (const [id, { heardAtMs }] of this.#peers) if (nowMs - heardAtMs >= FORGET_MS) this.#forget(id);
   }
@@ -84,6 +91,20 @@ export class SharedLoad {
       [...this.#told.keys()].map((id) => [id, NOTHING]),
       false,
     );
+  }
+
+  /** Whoever runs little knows little of what the others do: none of them is taken for busier than this gateway. */
+  #weigh(): void {
+    const { fleet } = this.#options;
+    let own = 0;
+    let others = 0;
+    for (const { inFlight, elsewhere } of fleet.all()) {
+      own += inFlight;
+      others += elsewhere.inFlight;
+    }
+    this.#own += BUSY_WEIGHT * (own - this.#own);
+    this.#others += BUSY_WEIGHT * (others - this.#others);
+    fleet.othersTimes = this.#own === 0 ? 0 : Math.min(this.#peers.size, this.#others / this.#own);
   }
 
   #tell(news: readonly (readonly [string, Counts])[], all: boolean): void {

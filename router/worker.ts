@@ -4,6 +4,7 @@ import { type Gpu, gpus } from './gpu.ts';
 import { type Load, type Speed, USUAL_SPEED, WorkerTimes } from './predict.ts';
 import { PrefixMirror } from './prefix.ts';
 import type { PrefixIndex } from './prefix-index.ts';
+import { Presumed } from './presumed.ts';
 import { RefusalAudit } from './refusal-audit.ts';
 import { Reservation, type Reserved } from './reservation.ts';
 
@@ -39,6 +40,8 @@ const ABSENT_MS = 60_000;
 /** Contexts that an engine's memory is taken to hold. */
 const FULL_CONTEXTS = 8;
 
+const NOTHING = { sequences: 0, tokens: 0 };
+
 /** A worker as this gateway sees it now. */
 export class Worker {
   record: WorkerRecord;
@@ -53,6 +56,13 @@ export class Worker {
   waitingTokens = 0;
   /** The same counts of all other gateways together, as far as they told; see shared-load.ts. */
   readonly elsewhere = { inFlight: 0, waiting: 0, waitingTokens: 0 };
+  /** What of theirs was not told yet. */
+  readonly #presumed = new Presumed();
+  /** Calls that are to show their first content and have not yet, the oldest first. */
+  readonly #unseen = new Set<Reservation>();
+  /** The first of them: an engine reads prompts in the order of their arrival, so that it tells the most. */
+  #oldest: Reservation | null = null;
+  #lateFromMs = Number.POSITIVE_INFINITY;
   /** Calls that show nothing before their end: those taken to have begun at their predicted time leave the front. */
   readonly #silent: { readonly reservation: Reservation; readonly beginsAtMs: number }[] = [];
   /** The last thing that went wrong, sanitised, for the operator; null after a good answer. */
@@ -173,15 +183,17 @@ export class Worker {
     return target;
   }
 
-  /** What it has to do now, for this gateway and the others. */
-  loadAt(nowMs: number): Load {
+  /** What it has to do now, for this gateway and the others, which together run `othersTimes` as much as this one. */
+  loadAt(nowMs: number, othersTimes: number): Load {
     this.settleSilent(nowMs);
     const { elsewhere } = this;
+    const presumed = othersTimes === 0 ? NOTHING : this.#presumed.at(othersTimes, nowMs);
     return {
       slots: this.record.slots,
-      inFlight: this.inFlight + elsewhere.inFlight,
-      waiting: this.waiting + elsewhere.waiting,
-      waitingTokens: this.waitingTokens + elsewhere.waitingTokens,
+      inFlight: this.inFlight + elsewhere.inFlight + presumed.sequences,
+      waiting: this.waiting + elsewhere.waiting + presumed.sequences,
+      waitingTokens: this.waitingTokens + elsewhere.waitingTokens + presumed.tokens,
+      lateness: nowMs > this.#lateFromMs ? (this.#oldest?.latenessAt(nowMs) ?? 1) : 1,
     };
   }
 
@@ -196,8 +208,23 @@ export class Worker {
   /** Takes places for a call, at once and before anything is awaited. */
   reserve(call: Reserved, nowMs: number): Reservation {
     const reservation = new Reservation(this, call, nowMs);
-    if (!call.showsContent) this.#silent.push({ reservation, beginsAtMs: nowMs + call.prediction.ttftMs });
+    this.#presumed.sent(call.work.sequences, call.work.uncachedTokens, nowMs);
+    if (call.showsContent) {
+      this.#unseen.add(reservation);
+      if (this.#oldest === null) this.#watch(reservation);
+    } else this.#silent.push({ reservation, beginsAtMs: nowMs + call.prediction.ttftMs });
     return reservation;
+  }
+
+  /** The call has begun to answer, or is over. */
+  seen(reservation: Reservation): void {
+    this.#unseen.delete(reservation);
+    if (this.#oldest === reservation) this.#watch(this.#unseen.values().next().value ?? null);
+  }
+
+  #watch(oldest: Reservation | null): void {
+    this.#oldest = oldest;
+    this.#lateFromMs = oldest?.lateFromMs ?? Number.POSITIVE_INFINITY;
   }
 }
 

@@ -115,6 +115,9 @@ test('I13 the deadline of the caller ends its call', async () => {
 test('R14 a call says where it went and why: predictions, scores, the reason of each refusal; prediction error is a histogram', async () => {
   const { response } = await ask({ allow: { countries: ['FR'] } });
   expect(Number(response.headers.get('x-faregate-predicted-ttft-ms'))).toBeGreaterThan(0);
+  expect(response.headers.get('x-faregate-worker')).toBe(france);
+  expect(response.headers.get('x-faregate-region')).not.toBeNull();
+  expect(response.headers.get('x-faregate-attempts')).toBe('1');
   const call = await gateway.agent('GET', `/calls/${response.headers.get('x-faregate-call')}`);
   const [choice] = call.routing as { candidates: { worker: string }[] }[];
   expect(choice?.candidates.find(({ worker }) => worker === norway)).toMatchObject({
