@@ -63,6 +63,8 @@ export class Worker {
   /** The first of them: an engine reads prompts in the order of their arrival, so that it tells the most. */
   #oldest: Reservation | null = null;
   #lateFromMs = Number.POSITIVE_INFINITY;
+  /** One for all choices: a hundred new ones in each would keep the garbage collector busy. */
+  readonly #load = { slots: 0, inFlight: 0, waiting: 0, waitingTokens: 0, lateness: 1 };
   /** Calls that show nothing before their end: those taken to have begun at their predicted time leave the front. */
   readonly #silent: { readonly reservation: Reservation; readonly beginsAtMs: number }[] = [];
   /** The last thing that went wrong, sanitised, for the operator; null after a good answer. */
@@ -183,18 +185,18 @@ export class Worker {
     return target;
   }
 
-  /** What it has to do now, for this gateway and the others, which together run `othersTimes` as much as this one. */
+  /** What it has to do now, for this gateway and the others, which together run `othersTimes` as much as this one. Good until the next call. */
   loadAt(nowMs: number, othersTimes: number): Load {
     this.settleSilent(nowMs);
     const { elsewhere } = this;
     const presumed = othersTimes === 0 ? NOTHING : this.#presumed.at(othersTimes, nowMs);
-    return {
-      slots: this.record.slots,
-      inFlight: this.inFlight + elsewhere.inFlight + presumed.sequences,
-      waiting: this.waiting + elsewhere.waiting + presumed.sequences,
-      waitingTokens: this.waitingTokens + elsewhere.waitingTokens + presumed.tokens,
-      lateness: nowMs > this.#lateFromMs ? (this.#oldest?.latenessAt(nowMs) ?? 1) : 1,
-    };
+    const load = this.#load;
+    load.slots = this.record.slots;
+    load.inFlight = this.inFlight + elsewhere.inFlight + presumed.sequences;
+    load.waiting = this.waiting + elsewhere.waiting + presumed.sequences;
+    load.waitingTokens = this.waitingTokens + elsewhere.waitingTokens + presumed.tokens;
+    load.lateness = nowMs > this.#lateFromMs ? (this.#oldest?.latenessAt(nowMs) ?? 1) : 1;
+    return load;
   }
 
   /** Calls that show nothing before their end count as begun from their predicted time on. */
