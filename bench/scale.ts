@@ -21,7 +21,7 @@ two do less than 1.7 × what one does, when a call is lost, or when the books do
 `;
 
 const ROUNDS = 7;
-const PER_SECOND = 1_500;
+const PER_SECOND = 2_500;
 const CONNECTIONS = 16;
 const RUN_MS = 3_000;
 const WARM_MS = 500;

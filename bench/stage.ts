@@ -2,6 +2,7 @@
  * A gateway with a part of its work left out, to see what the rest costs: built of the product's own parts, with stand-ins that
  * do nothing for what is left out. Usage: stage.ts pass | auth; configured by the environment, as `faregate serve`.
  */
+import { tuneCollector } from '../gateway/collector.ts';
 import { readConfig } from '../gateway/config.ts';
 import { startGateway } from '../gateway/node.ts';
 import type { Gateway } from '../gateway/platform.ts';
@@ -57,6 +58,7 @@ function instead<T extends object>(real: T, methods: Partial<T>): T {
   return Object.assign(Object.create(real), methods);
 }
 
+tuneCollector();
 const stages = { pass: passing, auth: authenticating };
 const build = process.argv[2] === 'pass' ? stages.pass : stages.auth;
 const config = readConfig(process.env);
