@@ -15,8 +15,8 @@ const HELP = `npm run bench:gate
 Compares the CPU of a settled call, and of a relayed frame, with a bare pass-through. Exits 1 above the bounds.
 `;
 
-/** By workload: the most that the product may cost, × floor. Half as much again as on a machine without other work. */
-const BOUNDS: Readonly<Record<string, number>> = { small: 4, 'stream, 0 ms': 2 };
+/** By workload: the most that the product may cost, × floor. A busy machine of two cores was seen to come to 4 and 2; one without other work to 2.7 and 1.5. */
+const BOUNDS: Readonly<Record<string, number>> = { small: 5, 'stream, 0 ms': 2.5 };
 const PLAN = { rounds: 3, runMs: 700, firstMs: 2_000 };
 const TRIES = 6;
 
