@@ -2,14 +2,13 @@
  * `npm run bench:balance`: does an agent with little money wait longer than one with much? Leases are cut to the balance, so this
  * is where a round trip to the database for each call would show.
  */
-import type { ChildProcess } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { stderrProgress } from '../workers/progress.ts';
 import { median } from './measure.ts';
 import { leaveMeasuredCore, startHelper } from './processes.ts';
 import { runJob } from './runs.ts';
-import { quickWorkloads } from './workloads.ts';
-import { buildWorld, type World } from './world.ts';
+import { pacedJob } from './workloads.ts';
+import { buildWorld } from './world.ts';
 
 const HELP = `npm run bench:balance
 
@@ -21,7 +20,7 @@ const BALANCES = { poor: 500_000_000n, rich: 500_000_000_000n };
 const ROUNDS = 7;
 const PER_SECOND = 150;
 const RUN_MS = 3_000;
-const WARM_MS = 500;
+const CONNECTIONS = 8;
 const RATIO_MAX = 1.2;
 
 const { values } = parseArgs({ options: { help: { type: 'boolean', default: false } } });
@@ -42,7 +41,10 @@ async function compare(): Promise<boolean> {
     for (let round = 0; round <= ROUNDS; round++) {
       progress.step(round === 0 ? 'warming up' : `round ${round} of ${ROUNDS}`);
       for (const who of ['poor', 'rich'] as const) {
-        const { loaded } = await once(world, generator, await world.fund(BALANCES[who]));
+        const keys = [await world.fund(BALANCES[who])];
+        const { url } = world.gateway;
+        const job = pacedJob({ url, keys, connections: CONNECTIONS, perSecond: PER_SECOND, runMs: RUN_MS });
+        const { loaded } = await runJob(generator, world.gateway, job);
         calls += loaded.allCalls;
         await world.books(calls);
         if (round === 0) continue;
@@ -61,20 +63,4 @@ async function compare(): Promise<boolean> {
   }
   process.stdout.write(`p99 of the poor over p99 of the rich: ${ratio.toFixed(2)}, at most ${RATIO_MAX}\n`);
   return ratio <= RATIO_MAX;
-}
-
-function once(world: World, generator: ChildProcess, key: string) {
-  const [small] = quickWorkloads;
-  if (small === undefined) throw new Error('no workload');
-  const { body, stream, abortShare } = small;
-  const load = { body, stream, abortShare, connections: 8, perSecond: PER_SECOND };
-  return runJob(generator, world.gateway, {
-    ...load,
-    url: world.gateway.url,
-    keys: [key],
-    headers: {},
-    receipts: false,
-    warmMs: WARM_MS,
-    runMs: RUN_MS,
-  });
 }

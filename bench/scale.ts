@@ -9,9 +9,9 @@ import { stderrProgress } from '../workers/progress.ts';
 import { membersCpuUs } from './cpu.ts';
 import { storeResult } from './machine.ts';
 import { median } from './measure.ts';
-import { type Child, leaveMeasuredCore, startHelper } from './processes.ts';
+import { leaveMeasuredCore, startHelper } from './processes.ts';
 import { runJob } from './runs.ts';
-import { quickWorkloads } from './workloads.ts';
+import { pacedJob } from './workloads.ts';
 import { buildWorld } from './world.ts';
 
 const HELP = `npm run bench:scale
@@ -24,7 +24,6 @@ const ROUNDS = 7;
 const PER_SECOND = 2_500;
 const CONNECTIONS = 16;
 const RUN_MS = 3_000;
-const WARM_MS = 500;
 const FIRST_MS = 8_000;
 const RATIO_MIN = 1.7;
 
@@ -40,18 +39,23 @@ async function compare(): Promise<boolean> {
   const world = await buildWorld();
   const generator = startHelper('bench/load.ts');
   try {
-    const gateways = [1, 2].map((count) => ({ count, perSecond: [] as number[] }));
-    const children = new Map<number, Child>();
-    for (const { count } of gateways) children.set(count, await world.startProcesses(count));
+    const gateways = [];
+    for (const count of [1, 2]) {
+      gateways.push({ count, child: await world.startProcesses(count), perSecond: [] as number[] });
+    }
     let calls = 0;
     for (let round = 0; round <= ROUNDS; round++) {
       progress.step(round === 0 ? 'warming up' : `round ${round} of ${ROUNDS}`);
-      for (const { count, perSecond } of gateways) {
-        const child = children.get(count);
-        if (child === undefined) continue;
-        const job = jobOf(child.url, world.keys, count, round === 0 ? FIRST_MS : RUN_MS);
+      for (const { count, child, perSecond } of gateways) {
+        const job = pacedJob({
+          url: child.url,
+          keys: world.keys,
+          connections: CONNECTIONS * count,
+          perSecond: PER_SECOND * count,
+          runMs: round === 0 ? FIRST_MS : RUN_MS,
+        });
         const before = await membersCpuUs(child.process.pid ?? 0);
-        const { loaded } = await runJob(generator, { url: child.url, used: async () => ({ cpuUs: null }) }, job);
+        const { loaded } = await runJob(generator, child, job);
         const busiestUs = busiest(before, await membersCpuUs(child.process.pid ?? 0));
         calls += loaded.allCalls;
         await world.books(calls);
@@ -63,17 +67,6 @@ async function compare(): Promise<boolean> {
   } finally {
     await world.stop();
   }
-}
-
-function jobOf(url: string, keys: readonly string[], processes: number, runMs: number) {
-  const [small] = quickWorkloads;
-  if (small === undefined) throw new Error('no workload');
-  return {
-    ...{ url, keys, runMs, body: small.body, stream: false, abortShare: 0, receipts: false, headers: {} },
-    warmMs: WARM_MS,
-    connections: CONNECTIONS * processes,
-    perSecond: PER_SECOND * processes,
-  };
 }
 
 function busiest(before: ReadonlyMap<number, number>, after: ReadonlyMap<number, number>): number {

@@ -1,5 +1,6 @@
 /** What is measured, and on which rows: each row adds a part of the product's work to the one before. */
 import { models, STREAM_FRAMES } from './answers.ts';
+import type { Job } from './job.ts';
 
 const rows = ['direct', 'floor', 'pass-through', '+ auth, limits', '+ hold, settle', '+ receipts'] as const;
 /** Another gateway, as bench/peers/ sets it up. */
@@ -36,6 +37,7 @@ const LONG_REPEATS = Math.round((32_768 * 4) / TEXT.length);
 /** Even over one connection the calls must not queue: there the wait for the answer is the limit, not the CPU. */
 const OPEN_SHARE = 0.4;
 const SINGLE_SHARE = 0.04;
+const PACED_WARM_MS = 500;
 
 const ends = ['direct', 'floor', PRODUCT] as const;
 const closed = { stream: false, share: null, abortShare: 0, unitsPerCall: 1 } as const;
@@ -78,6 +80,14 @@ export const allWorkloads: readonly Workload[] = [
   { ...paced, name: 'stream, 20 ms, 200', connections: 200 },
   { ...backToBack, name: 'stream, 10 % leave', rows: ['floor', PRODUCT], abortShare: 0.1, unitsPerCall: null },
 ];
+
+/** Small calls at a pace, for benches that compare a thing or two of their own. */
+export function pacedJob(
+  how: Pick<Job, 'url' | 'keys' | 'connections' | 'runMs'> & { readonly perSecond: number },
+): Job {
+  const { body, stream, abortShare } = small;
+  return { body, stream, abortShare, headers: {}, receipts: false, warmMs: PACED_WARM_MS, ...how };
+}
 
 /** For other gateways: one for whole answers, one for streams, few enough at a time for the slowest of them. */
 export function peerWorkloads(peers: readonly PeerRow[]): readonly Workload[] {

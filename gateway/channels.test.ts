@@ -1,4 +1,4 @@
-import { afterAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { batchSettlementAbi } from '../payments/chain/abi.ts';
 import type { LocalWallet } from '../payments/chain/local.ts';
 import { BATCH_SETTLEMENT } from '../payments/chain/networks.ts';
@@ -6,6 +6,7 @@ import { channelsOf, chargedBy, claimNow, offeredBy, voucherHeader, wholeUnits }
 import { channelClient, chatInit } from './testing-wallet-clients.ts';
 import {
   errorCode,
+  shared,
   signedReceiptIn,
   startWalletGateway,
   topupInit,
@@ -13,17 +14,10 @@ import {
   withHeaders,
 } from './testing-wallets.ts';
 
-/** One site for those who leave nothing behind that another could trip over. */
-let common: Promise<WalletGateway> | null = null;
-
-function shared(): Promise<WalletGateway> {
-  common ??= startWalletGateway();
-  return common;
-}
-
-afterAll(async () => {
-  await (await common)?.[Symbol.asyncDispose]();
-});
+const common = shared(
+  () => startWalletGateway(),
+  (site) => site,
+);
 
 /** A wallet whose first call opened a channel. */
 async function opened(site: WalletGateway, lane = 0) {
@@ -70,7 +64,7 @@ test('T18: a stock client opens a channel, pays twenty streams by vouchers, and 
 });
 
 test('T18: what a payer is told to be charged for whole answers is what they cost, and for streams never more than one call ahead', async () => {
-  const site = await shared();
+  const site = await common();
   const { payer, client } = await opened(site);
   for (const stream of [false, true, true, false, false, false]) {
     const answer = await client.fetch(site.url(), chatInit({ stream }));
@@ -93,7 +87,7 @@ test('T18: what a payer is told to be charged for whole answers is what they cos
 });
 
 test('answers paid by vouchers, the deposit first, carry a signed receipt, and a stream is told once what it is charged', async () => {
-  const site = await shared();
+  const site = await common();
   const payer = await site.payer();
   const client = channelClient(site.chain, payer.account);
   for (const [stream, transaction] of [
@@ -134,7 +128,7 @@ test('T18: a channel pays one call at a time: a second voucher is told channel_b
 });
 
 test('T1: of 50 copies of one voucher at once one runs the model, and none does so afterwards', async () => {
-  const site = await shared();
+  const site = await common();
   const { payer, base } = await opened(site);
   const init = chatInit();
   const paid = withHeaders(init, await voucherHeader(site, init, { payer: payer.account, base }));
@@ -150,7 +144,7 @@ test('T1: of 50 copies of one voucher at once one runs the model, and none does 
 });
 
 test('T18: vouchers that go back, leave a gap, exceed the deposit or are signed by another pay nothing', async () => {
-  const site = await shared();
+  const site = await common();
   const { payer, base } = await opened(site);
   const stranger = await site.payer();
   const before = await channelOf(site, payer);
@@ -172,7 +166,7 @@ test('T18: vouchers that go back, leave a gap, exceed the deposit or are signed 
 });
 
 test('T18: state is committed only after success: the voucher of a call that no worker served pays another', async () => {
-  const site = await shared();
+  const site = await common();
   const { payer, base } = await opened(site);
   const init = chatInit();
   const paid = withHeaders(init, await voucherHeader(site, init, { payer: payer.account, base }));
@@ -186,7 +180,7 @@ test('T18: state is committed only after success: the voucher of a call that no 
 });
 
 test('T18: a client that lost an answer is told where it stands, proves it to itself, and pays on', async () => {
-  const site = await shared();
+  const site = await common();
   const payer = await site.payer();
   let answers = 0;
   const client = channelClient(site.chain, payer.account, {
@@ -253,7 +247,7 @@ test('T18: a withdrawal that a payer requests on the chain is answered by a clai
 });
 
 test('T24: with all rails on the 402 of a call stays within 4 KB, and channels are offered for calls without a key alone', async () => {
-  const site = await shared();
+  const site = await common();
   const answer = await fetch(site.url(), chatInit());
   expect(answer.headers.get('payment-required')?.length).toBeLessThan(4_096);
   const all = [...answer.headers].reduce((bytes, [name, value]) => bytes + name.length + value.length + 4, 0);
@@ -264,7 +258,7 @@ test('T24: with all rails on the 402 of a call stays within 4 KB, and channels a
 });
 
 test('a voucher beside a key is refused: a channel has an account of its own', async () => {
-  const site = await shared();
+  const site = await common();
   const { payer, base } = await opened(site);
   const header = await voucherHeader(site, chatInit(), { payer: payer.account, base });
   const authorization = `Bearer ${site.gateway.apiKey}`;

@@ -1,25 +1,20 @@
 import fc from 'fast-check';
-import { afterAll, expect, test } from 'vitest';
-import type { LocalWallet } from '../payments/chain/local.ts';
+import { expect, test } from 'vitest';
 import { chatInit, mppFetch, paymentFor } from './testing-wallet-clients.ts';
-import { errorCode, startWalletGateway, type WalletGateway, withHeaders } from './testing-wallets.ts';
+import { errorCode, sendAll, shared, startWalletGateway, withHeaders } from './testing-wallets.ts';
 
 interface Payment {
   accepted: { extra: object } & Record<string, unknown>;
   payload: { authorization: object; signature: string };
 }
 
-/** One site for those who leave nothing behind that another could trip over. */
-let common: Promise<{ site: WalletGateway; payer: LocalWallet }> | null = null;
-
-function shared() {
-  common ??= startWalletGateway().then(async (site) => ({ site, payer: await site.payer() }));
-  return common;
-}
-
-afterAll(async () => {
-  await (await common)?.site[Symbol.asyncDispose]();
-});
+const common = shared(
+  async () => {
+    const site = await startWalletGateway();
+    return { site, payer: await site.payer() };
+  },
+  ({ site }) => site,
+);
 
 test('T10: the price is that of the body that runs: too small a payment is balance, and the rest is asked for', async () => {
   await using site = await startWalletGateway({
@@ -86,7 +81,7 @@ test.each<[string, (payment: Payment) => void]>([
   ['end in the past', ({ payload }) => Object.assign(payload.authorization, { validBefore: '1' })],
   ['x402 version', (payment) => Object.assign(payment, { x402Version: 1 })],
 ])('T11: a payment with a wrong %s is refused, and nothing of it is kept', async (_name, spoil) => {
-  const { payer, site } = await shared();
+  const { payer, site } = await common();
   const init = chatInit();
   const header = (await paymentFor(payer.account, site.url(), init))['PAYMENT-SIGNATURE'] ?? '';
   const payment = JSON.parse(Buffer.from(header, 'base64').toString()) as Payment;
@@ -100,7 +95,7 @@ test.each<[string, (payment: Payment) => void]>([
 });
 
 test('T11: a forged signature takes nobody’s place: the real payment goes through after it', async () => {
-  const { payer, site } = await shared();
+  const { payer, site } = await common();
   const init = chatInit();
   const real = await paymentFor(payer.account, site.url(), init);
   const payment = JSON.parse(Buffer.from(real['PAYMENT-SIGNATURE'] ?? '', 'base64').toString()) as Payment;
@@ -122,7 +117,7 @@ test.each<[string, (payment: string) => Record<string, string>]>([
   ['12 KB of nothing', () => ({ 'payment-signature': 'A'.repeat(12_000) })],
   ['64 KB of nothing', () => ({ 'payment-signature': 'A'.repeat(64_000) })],
 ])('T20: %s is refused with 400, 402 or 431, never 500, and moves nothing', async (_name, headersOf) => {
-  const { payer, site } = await shared();
+  const { payer, site } = await common();
   const before = await site.payments();
   const payment = (await paymentFor(payer.account, site.url(), chatInit()))['PAYMENT-SIGNATURE'] ?? '';
   const answer = await fetch(site.url(), chatInit({}, headersOf(payment)));
@@ -131,7 +126,7 @@ test.each<[string, (payment: string) => Record<string, string>]>([
 });
 
 test('T20: no payment, however spoilt, is ever a 500, and none moves money twice', async () => {
-  const { payer, site } = await shared();
+  const { payer, site } = await common();
   const real = (await paymentFor(payer.account, site.url(), chatInit()))['PAYMENT-SIGNATURE'] ?? '';
   const text = Buffer.from(real, 'base64').toString();
   const [settled = 0n, before] = [(await site.payments()).settled, await site.chain.usdcOf(payer.address)];
@@ -144,15 +139,7 @@ test('T20: no payment, however spoilt, is ever a 500, and none moves money twice
       .map(([at, more]) => text.slice(0, at) + more + text.slice(at + 1)),
     fc.json(),
   );
-  await fc.assert(
-    fc.asyncProperty(spoilt, async (payment) => {
-      const header = Buffer.from(payment).toString('base64');
-      const answer = await fetch(site.url(), chatInit({}, { 'payment-signature': header }));
-      await answer.text();
-      expect([200, 400, 402, 409]).toContain(answer.status);
-    }),
-    { numRuns: 200 },
-  );
+  await sendAll(site, spoilt, 200);
   const { amount } = (JSON.parse(text) as { accepted: { amount: string } }).accepted;
   const last = await fetch(site.url(), chatInit({}, { 'payment-signature': real }));
   expect([200, 409]).toContain(last.status);
@@ -161,7 +148,7 @@ test('T20: no payment, however spoilt, is ever a 500, and none moves money twice
 });
 
 test('T20: a wrong key beside a payment is 401, and the payment stays good', async () => {
-  const { payer, site } = await shared();
+  const { payer, site } = await common();
   const headers = await paymentFor(payer.account, site.url(), chatInit());
   const answer = await fetch(site.url(), chatInit({}, { ...headers, authorization: 'Bearer nobody' }));
   expect(answer.status).toBe(401);

@@ -1,16 +1,22 @@
 import { appendPaymentIdentifierToExtensions } from '@x402/extensions/payment-identifier';
-import { afterAll, expect, test } from 'vitest';
-import type { LocalWallet } from '../payments/chain/local.ts';
+import { expect, test } from 'vitest';
 import { chatInit, mppFetch, paymentFor, x402Fetch } from './testing-wallet-clients.ts';
-import { errorCode, startWalletGateway, topupInit, type WalletGateway, withHeaders } from './testing-wallets.ts';
+import {
+  errorCode,
+  shared,
+  startWalletGateway,
+  topupInit,
+  type WalletGateway,
+  withHeaders,
+} from './testing-wallets.ts';
 
-/** One site for those who leave nothing behind that another could trip over. */
-let common: Promise<{ site: WalletGateway; payer: LocalWallet }> | null = null;
-
-function shared() {
-  common ??= startWalletGateway().then(async (site) => ({ site, payer: await site.payer() }));
-  return common;
-}
+const common = shared(
+  async () => {
+    const site = await startWalletGateway();
+    return { site, payer: await site.payer() };
+  },
+  ({ site }) => site,
+);
 
 /** Calls that the workers still compute. */
 async function running({ gateway: { simulators } }: WalletGateway): Promise<number> {
@@ -19,10 +25,6 @@ async function running({ gateway: { simulators } }: WalletGateway): Promise<numb
   expect(gauges.length).toBeGreaterThan(0);
   return gauges.reduce((sum, [, value]) => sum + Number(value), 0);
 }
-
-afterAll(async () => {
-  await (await common)?.site[Symbol.asyncDispose]();
-});
 
 test('a stock x402 client without a key pays, is answered as it streams, and keeps its change under a key', async () => {
   await using site = await startWalletGateway();
@@ -201,7 +203,7 @@ test('T16: a payment with the x402 identifier of an earlier one is given its ans
 });
 
 test('T19: what was paid for, and what is to be paid, is kept by no cache', async () => {
-  const { payer, site } = await shared();
+  const { payer, site } = await common();
   const offered = await fetch(site.url(), chatInit());
   const answer = await x402Fetch(payer.account)(site.url(), chatInit());
   const stream = await mppFetch(payer.account)(site.url(), chatInit({ stream: true }));
@@ -248,7 +250,7 @@ test('T21: whoever floods with payments is told to wait, while the payments of o
 });
 
 test('T24: the offer is at most 2 KB of PAYMENT-REQUIRED and 8 KB of headers, and says in the body how it came about', async () => {
-  const { site } = await shared();
+  const { site } = await common();
   const answer = await fetch(
     site.url(),
     chatInit({ max_tokens: 4_000, messages: [{ role: 'user', content: 'x'.repeat(4_000) }] }),
@@ -266,7 +268,7 @@ test('T24: the offer is at most 2 KB of PAYMENT-REQUIRED and 8 KB of headers, an
 });
 
 test('T25: a wallet that never paid has nothing: no call, no account', async () => {
-  const { site } = await shared();
+  const { site } = await common();
   const poor = await site.chain.wallet({ usdc: 0n, wei: 0n });
   const answer = await x402Fetch(poor.account)(site.url(), chatInit());
   expect([answer.status, await errorCode(answer)]).toEqual([402, 'payment_invalid']);

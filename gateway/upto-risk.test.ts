@@ -1,23 +1,17 @@
 /** What a host risks with payers on credit: no more of one than the cap, and nobody twice. */
-import { afterAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { offeredBy, wholeUnits } from './testing-channels.ts';
 import { approve, CAP, onCredit, paymentsOf, settleNow } from './testing-upto.ts';
 import { chatInit, uptoFetch, uptoPayment } from './testing-wallet-clients.ts';
-import { errorCode, startWalletGateway, type WalletGateway, withHeaders } from './testing-wallets.ts';
+import { errorCode, shared, startWalletGateway, withHeaders } from './testing-wallets.ts';
 
-let common: Promise<WalletGateway> | null = null;
-
-function shared(): Promise<WalletGateway> {
-  common ??= startWalletGateway({}, onCredit);
-  return common;
-}
-
-afterAll(async () => {
-  await (await common)?.[Symbol.asyncDispose]();
-});
+const common = shared(
+  () => startWalletGateway({}, onCredit),
+  (site) => site,
+);
 
 test('T3: of ten maxima of a payer at once that has the money for one, one is served and nine are refused before any work', async () => {
-  const site = await shared();
+  const site = await common();
   const init = chatInit();
   const most = BigInt(
     offeredBy(await fetch(site.url(), init)).accepts.find(({ scheme }) => scheme === 'upto')?.amount ?? 0,
@@ -101,7 +95,7 @@ test('T3, T4: who empties its wallet while several calls run costs no more than 
 });
 
 test('T3: two calls at once of a wallet without ether are within the one approval that it can give: the second is told to sign anew, and then served', async () => {
-  const site = await shared();
+  const site = await common();
   const payer = await site.payer(5_000_000n);
   const init = chatInit();
   const headers = await Promise.all([1, 2].map(() => uptoPayment(site.chain, payer.account, site.url(), init)));

@@ -1,21 +1,15 @@
 import { decodePaymentResponseHeader } from '@x402/fetch';
 import OpenAI from 'openai';
-import { afterAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { lateResponse, offeredBy, wholeUnits } from './testing-channels.ts';
 import { onCredit, paymentsOf, settleNow } from './testing-upto.ts';
 import { chatInit, uptoFetch, uptoPayment } from './testing-wallet-clients.ts';
-import { errorCode, signedReceiptIn, startWalletGateway, type WalletGateway, withHeaders } from './testing-wallets.ts';
+import { errorCode, shared, signedReceiptIn, startWalletGateway, withHeaders } from './testing-wallets.ts';
 
-let common: Promise<WalletGateway> | null = null;
-
-function shared(): Promise<WalletGateway> {
-  common ??= startWalletGateway({}, onCredit);
-  return common;
-}
-
-afterAll(async () => {
-  await (await common)?.[Symbol.asyncDispose]();
-});
+const common = shared(
+  () => startWalletGateway({}, onCredit),
+  (site) => site,
+);
 
 test('a stock client without ether signs a maximum for a stream, and what the call cost is moved afterwards, to the unit', async () => {
   await using site = await startWalletGateway({}, onCredit);
@@ -39,7 +33,7 @@ test('a stock client without ether signs a maximum for a stream, and what the ca
 const settledBy = (answer: Response) => decodePaymentResponseHeader(answer.headers.get('payment-response') ?? '');
 
 test('a stream paid by `upto` begins with a payment response without an amount and ends with one that has it, both with a signed receipt', async () => {
-  const site = await shared();
+  const site = await common();
   const payer = await site.payer();
   const answer = await uptoFetch(site.chain, payer.account)(site.url(), chatInit({ stream: true }));
   const served = {
@@ -65,7 +59,7 @@ test('a stream paid by `upto` begins with a payment response without an amount a
 });
 
 test('the stock openai client over the stock x402 client reads a stream paid by `upto` to its end', async () => {
-  const site = await shared();
+  const site = await common();
   const payer = await site.payer();
   const client = new OpenAI({
     apiKey: 'none',
@@ -92,7 +86,7 @@ test('the stock openai client over the stock x402 client reads a stream paid by 
 });
 
 test('a whole answer paid by `upto` says what it cost in its payment response, with a signed receipt', async () => {
-  const site = await shared();
+  const site = await common();
   const payer = await site.payer();
   const answer = await uptoFetch(site.chain, payer.account)(site.url(), chatInit());
   const [payment] = await paymentsOf(site, payer);
@@ -123,7 +117,7 @@ test('`upto` is offered only where the worst case is within the risk cap, and no
 });
 
 test('T14: when a payer on credit leaves mid-stream, it is charged what came, and that is moved', async () => {
-  const site = await shared();
+  const site = await common();
   const payer = await site.payer();
   const answer = await uptoFetch(site.chain, payer.account)(
     site.url(),
@@ -141,7 +135,7 @@ test('T14: when a payer on credit leaves mid-stream, it is charged what came, an
 });
 
 test('T5: a maximum that was settled at nothing is burnt: it is refused the next time', async () => {
-  const site = await shared();
+  const site = await common();
   const payer = await site.payer();
   const init = chatInit();
   const paid = withHeaders(init, await uptoPayment(site.chain, payer.account, site.url(), init));
@@ -174,7 +168,7 @@ test('T6: an answer whose length its caller leaves open ends at the signed maxim
 });
 
 test('T1: of 50 copies of one signed maximum at once one runs the model', async () => {
-  const site = await shared();
+  const site = await common();
   const payer = await site.payer();
   const init = chatInit();
   const paid = withHeaders(init, await uptoPayment(site.chain, payer.account, site.url(), init));
@@ -187,7 +181,7 @@ test('T1: of 50 copies of one signed maximum at once one runs the model', async 
 });
 
 test('T24: with `upto` too the 402 stays within 4 KB, and all of its headers within 8', async () => {
-  const site = await shared();
+  const site = await common();
   const answer = await fetch(site.url(), chatInit());
   expect(offeredBy(answer).accepts).toHaveLength(3);
   expect(answer.headers.get('payment-required')?.length).toBeLessThan(4_096);
