@@ -1,16 +1,16 @@
 /** The router's latest choices in this gateway, for whoever asks why a call went where it went. */
-import type { Candidate } from '../router/refusal.ts';
+import type { Candidates } from '../router/candidates.ts';
 import type { Choices } from './routing-view.ts';
 
 const CHOICES_MAX = 1_000;
 
 export class ChoiceMemory {
   /** A ring: remembering is on the path of every call, and looking up is rare. */
-  readonly #latest: { readonly callId: string; readonly candidates: readonly Candidate[] }[] = [];
+  readonly #latest: { readonly callId: string; readonly candidates: Candidates }[] = [];
   #next = 0;
 
   /** One choice, for a call or for its retry. */
-  note(callId: string, candidates: readonly Candidate[]): void {
+  note(callId: string, candidates: Candidates): void {
     this.#latest[this.#next] = { callId, candidates };
     this.#next = (this.#next + 1) % CHOICES_MAX;
   }

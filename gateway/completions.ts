@@ -2,9 +2,10 @@
 import type { Hold } from '../payments/holds.ts';
 import type { Refusal } from '../payments/leases.ts';
 import { affordableCompletionTokens, type Price } from '../payments/prices.ts';
+import type { Candidates } from '../router/candidates.ts';
 import { type Dispatched, dispatch } from '../router/dispatch.ts';
 import { prefixOf } from '../router/prefix.ts';
-import type { Candidate, Constraint } from '../router/refusal.ts';
+import type { Constraint } from '../router/refusal.ts';
 import { admitCall } from './admission.ts';
 import { Call } from './call.ts';
 import { type ApiError, apiError, errorBody, errorHeaders } from './errors.ts';
@@ -187,7 +188,7 @@ function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxT
     },
     path: inferencePaths[request.kind],
     body: request.upstreamBody({ maxTokens, cacheSalt }),
-    onChoice: (candidates: readonly Candidate[]) => gateway.choices.note(call.id, candidates),
+    onChoice: (candidates: Candidates) => gateway.choices.note(call.id, candidates),
     stream: request.stream,
     callId: call.id,
     signal: exchange.control.signal,

@@ -1,6 +1,7 @@
 /** Why a call went where it went: what the router saw of every worker at each of its choices. */
 import { z } from 'zod';
-import { type Candidate, constraints } from '../router/refusal.ts';
+import type { Candidate, Candidates } from '../router/candidates.ts';
+import { constraints } from '../router/refusal.ts';
 
 const candidateSchema = z.strictObject({
   worker: z.string(),
@@ -51,10 +52,10 @@ export const routingExample: RoutingView = [
 ];
 
 /** What was seen of each worker at each choice for one call. */
-export type Choices = (readonly Candidate[])[];
+export type Choices = readonly Candidates[];
 
 export function routingView(choices: Choices | undefined): RoutingView {
-  return choices?.map((candidates) => ({ candidates: candidates.map(candidateView) })) ?? null;
+  return choices?.map((candidates) => ({ candidates: Array.from(candidates, candidateView) })) ?? null;
 }
 
 function candidateView({ worker, refused, prediction, cachedTokens, score }: Candidate) {

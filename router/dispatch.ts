@@ -1,6 +1,7 @@
 /** Sends a call to the best worker, and to another one when that fails before any content has left. */
 import { Attempt, type AttemptEnd, type AttemptTimes } from './attempt.ts';
 import type { AttemptLimits, AttemptRequest } from './attempt-request.ts';
+import type { Candidates } from './candidates.ts';
 import type { EndSignal } from './ending.ts';
 import { type Fault, type FaultReason, fault } from './fault.ts';
 import type { Fleet } from './fleet.ts';
@@ -8,7 +9,7 @@ import { first, type HedgeBudget, isLate, type Try } from './hedge.ts';
 import type { Outbound } from './outbound.ts';
 import { patience } from './patience.ts';
 import { type Choice, type Need, pick } from './pick.ts';
-import type { Candidate, Refusal } from './refusal.ts';
+import type { Refusal } from './refusal.ts';
 import type { RetryBudget } from './retry-budget.ts';
 import type { Worker, WorkerRecord } from './worker.ts';
 
@@ -28,7 +29,7 @@ export interface DispatchRequest extends AttemptRequest {
   readonly signal: EndSignal;
   readonly limits: AttemptLimits & { readonly attempts: number; readonly queueMs: number };
   /** Told before each attempt, and when nobody can serve, what was seen of each worker. */
-  readonly onChoice?: (candidates: readonly Candidate[]) => void;
+  readonly onChoice?: (candidates: Candidates) => void;
 }
 
 /** An attempt that did not deliver. */

@@ -2,7 +2,8 @@
  * A burst may queue: it is over soon. A queue that stands makes every call late and serves none sooner, so that calls beyond it are
  * told at once that there is no room, and when to come back (CoDel's idea, with predicted waits).
  */
-import type { Candidate } from './refusal.ts';
+import type { Candidate, Candidates } from './candidates.ts';
+import type { Worker } from './worker.ts';
 
 /** A wait for a slot that nobody minds. */
 const TARGET_MS = 1_000;
@@ -13,12 +14,12 @@ export class Overload {
   /** By model: since when calls have had to wait for slots, and when one had to last. */
   readonly #queues = new Map<string, { sinceMs: number; lastMs: number }>();
 
-  /** What was looked at; where the queue of the pool stands, with those refused whose own is long. */
-  shed(model: string, candidates: readonly Candidate[], nowMs: number): readonly Candidate[] {
-    if (nowMs - this.#queueOf(model, waits(candidates), nowMs) < BURST_MS) return candidates;
-    return candidates.map((one) =>
-      one.refused === null && tooLongByMs(one, model) > 0 ? { ...one, refused: 'queue' } : one,
-    );
+  /** Of what was looked at, refuses those whose queue is long, where the queue of the pool stands. */
+  shed(model: string, candidates: Candidates, nowMs: number): void {
+    if (nowMs - this.#queueOf(model, waits(candidates), nowMs) < BURST_MS) return;
+    for (const [at, worker] of candidates.workers.entries())
+      if (candidates.serves(at) && beyondMs(worker, candidates.slotWaitMs(at), model) > 0)
+        candidates.refuse(at, 'queue');
   }
 
   /** Since when there has been a queue: now, where there is none. */
@@ -38,13 +39,21 @@ export class Overload {
 
 /** How much longer the queue there is than nobody minds; one call may always wait for the next slot. */
 export function tooLongByMs({ worker, prediction }: Candidate, model: string): number {
-  const slotMs = worker.times.of(model).slotFreeMs(worker.record.slots) ?? 0;
-  return (prediction?.slotWaitMs ?? 0) - Math.max(TARGET_MS, slotMs);
+  return beyondMs(worker, prediction?.slotWaitMs ?? 0, model);
+}
+
+function beyondMs({ times, record }: Worker, slotWaitMs: number, model: string): number {
+  return slotWaitMs - Math.max(TARGET_MS, times.of(model).slotFreeMs(record.slots) ?? 0);
 }
 
 /** Whether the call would wait for a slot where it is served best. */
-function waits(candidates: readonly Candidate[]): boolean {
-  let best: Candidate | null = null;
-  for (const one of candidates) if (one.refused === null && (best === null || one.score < best.score)) best = one;
-  return (best?.prediction?.slotWaitMs ?? 0) > 0;
+function waits(candidates: Candidates): boolean {
+  let least = Number.POSITIVE_INFINITY;
+  let slotWaitMs = 0;
+  for (let at = 0; at < candidates.workers.length; at++) {
+    if (!candidates.serves(at) || candidates.score(at) >= least) continue;
+    least = candidates.score(at);
+    slotWaitMs = candidates.slotWaitMs(at);
+  }
+  return slotWaitMs > 0;
 }

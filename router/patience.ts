@@ -20,7 +20,7 @@ export function patience(choice: Choice, asked: Asked, most: AttemptLimits): Att
   const { reservation, candidates } = choice;
   const { worker, prediction } = reservation;
   const { prefill, decode } = worker.times.of(asked.model);
-  const others = candidates.some((one) => one.refused === null && one.worker !== worker);
+  const others = candidates.workers.some((one, at) => one !== worker && candidates.serves(at));
   const firstMs = Math.max(FIRST_MIN_MS, FIRST_FACTOR * prediction.ttftMs);
   const idleMs = Math.max(IDLE_MIN_MS, IDLE_FACTOR * prediction.perTokenMs);
   return {

@@ -97,12 +97,15 @@ test('nobody who is predicted too slow for the caller is asked, and it is told w
 test('R14 every worker that was looked at has a prediction and a score, or the reason of its refusal', () => {
   const { fleet } = fleetOf([record('a'), record('b', { country: 'DE' }), record('c', { state: 'draining' })]);
   const picked = pick(fleet, { ...need, ...wishing({ countries: never('DE') }) });
-  expect(picked.candidates.map(({ worker, refused }) => [worker.record.id, refused])).toEqual([
+  expect(Array.from(picked.candidates, ({ worker, refused }) => [worker.record.id, refused])).toEqual([
     ['a', null],
     ['b', 'country'],
     ['c', 'state'],
   ]);
-  expect(picked.candidates[0]).toMatchObject({ prediction: { ttftMs: expect.any(Number) }, score: expect.any(Number) });
+  expect(picked.candidates.at(0)).toMatchObject({
+    prediction: { ttftMs: expect.any(Number) },
+    score: expect.any(Number),
+  });
 });
 
 test('I7 of a fleet however large 128 workers are looked at, and the one that knows the prompt is among them', () => {
@@ -111,7 +114,7 @@ test('I7 of a fleet however large 128 workers are looked at, and the one that kn
   const first = reserve(fleet, { promptTokens: 10_000, prefix });
   const home = idOf(first);
   first.release(0);
-  expect(look(fleet, { ...need, promptTokens: 10_000, prefix }).length).toBeLessThanOrEqual(128);
+  expect(look(fleet, { ...need, promptTokens: 10_000, prefix }).workers.length).toBeLessThanOrEqual(128);
   for (let turn = 0; turn < 20; turn += 1) {
     const next = reserve(fleet, { promptTokens: 10_000, prefix });
     expect(idOf(next)).toBe(home);
@@ -149,7 +152,7 @@ test('R3 a call that has shown nothing for far longer than predicted tells of it
     for (let call = 0; call < 20; call += 1) times.of('tiny').prefill.learn(1_000, 100, call);
   const late = reserve(fleet, { promptTokens: 1_000, ...wishing({ workers: only('a') }) });
   const predicted = () =>
-    look(fleet, { ...need, promptTokens: 1_000 }).find(({ worker }) => worker === a)?.prediction?.ttftMs ?? 0;
+    [...look(fleet, { ...need, promptTokens: 1_000 })].find(({ worker }) => worker === a)?.prediction?.ttftMs ?? 0;
   clock.nowMs = late.prediction.ttftMs;
   const usualMs = predicted();
   clock.nowMs = 5 * late.prediction.ttftMs;

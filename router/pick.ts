@@ -2,11 +2,21 @@
  * Which worker serves this call: hard filters first, each with a name, then the lowest predicted cost in time. Synchronous from the look at
  * the counts to the reservation, so that a burst in one turn spreads. Formulas: research on routing, §2.1 and §2.4.
  */
+import { Candidates } from './candidates.ts';
 import type { Fleet } from './fleet.ts';
 import { anyPolicy, type Policy, permits, type Sort } from './policy.ts';
-import { neutralSpeed, type Prediction, type Speed, USUAL_SPEED, type Work } from './predict.ts';
+import {
+  blankPrediction,
+  type Conditions,
+  neutralSpeed,
+  type Prediction,
+  type Speed,
+  USUAL_SPEED,
+  type Work,
+  type Writable,
+} from './predict.ts';
 import { type Prefix, shareOf } from './prefix.ts';
-import { type Candidate, type Constraint, type Refusal, refusal } from './refusal.ts';
+import { type Constraint, type Refusal, refusal } from './refusal.ts';
 import type { Reservation } from './reservation.ts';
 import type { ModelKind, Worker, WorkerRecord } from './worker.ts';
 
@@ -36,7 +46,7 @@ export interface Need {
 export interface Choice {
   readonly kind: 'choice';
   readonly reservation: Reservation;
-  readonly candidates: readonly Candidate[];
+  readonly candidates: Candidates;
 }
 
 /** Calls per slot above which a worker takes no more: the rest would wait in its queue longer than anybody likes. */
@@ -60,10 +70,11 @@ const weights: Readonly<Record<Sort, { first: number; rest: number }>> = {
 /** Chooses and reserves, or says which constraint left nobody. */
 export function pick(fleet: Fleet, need: Need): Choice | Refusal {
   const nowMs = fleet.now();
-  const seen = look(fleet, need);
+  const candidates = look(fleet, need);
+  const tried = need.tried ?? [];
   // A call that was let in and failed somewhere is not turned away half way.
-  const candidates = (need.tried?.length ?? 0) > 0 ? seen : fleet.overload.shed(need.model, seen, nowMs);
-  const chosen = best(preferred(candidates, need.tried ?? []), fleet.random);
+  if (tried.length === 0) fleet.overload.shed(need.model, candidates, nowMs);
+  const chosen = candidates.at(best(candidates, preferred(candidates, tried), fleet.random));
   if (chosen === null || chosen.prediction === null) return refusal(candidates, need, nowMs, fleet);
   const { worker, prediction, cachedTokens } = chosen;
   const { model, prefix, showsContent } = need;
@@ -75,13 +86,15 @@ export function pick(fleet: Fleet, need: Need): Choice | Refusal {
 }
 
 /** What there is to choose from: every worker of the model, or of a large pool a part, with its prediction or the reason of its refusal. */
-export function look(fleet: Fleet, need: Need): Candidate[] {
+export function look(fleet: Fleet, need: Need): Candidates {
   const pool = fleet.pool(need.model);
-  const candidates = fleet.candidates.of(pool, need.prefix);
+  const workers = fleet.candidates.of(pool, need.prefix);
   // A part of a large pool is asked one by one: the cost of a choice must not grow with the pool.
-  const known = need.prefix === null || candidates !== pool ? null : fleet.prefixes.knownBlocks(need.prefix);
+  const known = need.prefix === null || workers !== pool ? null : fleet.prefixes.knownBlocks(need.prefix);
   const judge = new Judge(fleet, need, known);
-  return candidates.map((worker) => judge.judge(worker));
+  const candidates = new Candidates(workers);
+  workers.forEach((worker, at) => judge.judge(worker, candidates, at));
+  return candidates;
 }
 
 function workOf({ promptTokens, outputTokens, sequences }: Need, cachedTokens: number): Work {
@@ -96,6 +109,9 @@ class Judge {
   readonly #nowMs: number;
   readonly #othersTimes: number;
   readonly #neutral: Speed;
+  /** Used for one worker after the other. */
+  readonly #conditions: Writable<Conditions>;
+  readonly #prediction = blankPrediction();
   /** What most workers have to do: those that know nothing of the prompt. */
   readonly #freshWork: Work;
   readonly #contextMin: number;
@@ -110,6 +126,7 @@ class Judge {
     this.#othersTimes = fleet.othersTimes;
     this.#freshWork = workOf(need, 0);
     this.#neutral = neutralSpeed(fleet.pool(need.model), need.model);
+    this.#conditions = { neutral: this.#neutral, distanceMs: 0, nowMs: this.#nowMs };
     this.#isFree = need.policy === anyPolicy && need.exclude.size === 0;
     this.#panic = isPanic(fleet.pool(need.model), this.#nowMs);
     // The bound on a call's tokens counts bytes and may be several times too high, so it must not refuse what would fit: where no worker is
@@ -117,22 +134,26 @@ class Judge {
     this.#contextMin = Math.min(need.tokensMax, fleet.longestContext(need.model));
   }
 
-  judge(worker: Worker): Candidate {
+  /** Fills the worker's row. */
+  judge(worker: Worker, candidates: Candidates, at: number): void {
     const refused = this.#refuses(worker);
-    if (refused !== null) return { worker, refused, prediction: null, cachedTokens: 0, score: 0 };
+    if (refused !== null) {
+      candidates.refuse(at, refused);
+      return;
+    }
     const { model, policy } = this.#need;
     const cachedTokens = this.#cachedTokens(worker);
     const work = cachedTokens === 0 ? this.#freshWork : workOf(this.#need, cachedTokens);
-    const distanceMs = worker.times.distanceMs(this.#nowMs);
-    const prediction = worker.times.of(model).predict(work, worker.loadAt(this.#nowMs, this.#othersTimes), {
-      neutral: this.#strangerSpeed(worker),
-      distanceMs,
-      nowMs: this.#nowMs,
-    });
+    const load = worker.loadAt(this.#nowMs, this.#othersTimes);
+    this.#conditions.neutral = this.#strangerSpeed(worker);
+    this.#conditions.distanceMs = worker.times.distanceMs(this.#nowMs);
+    const prediction = worker.times.of(model).predict(work, load, this.#conditions, this.#prediction);
     const { first, rest } = weights[policy.sort];
     const { ttftMs, totalMs, delayMs } = prediction;
     const score = first * ttftMs + rest * (totalMs - ttftMs) + INTERFERENCE * delayMs;
-    return { worker, refused: tooSlow(prediction, policy), prediction, cachedTokens, score };
+    candidates.note(at, prediction, cachedTokens, score);
+    const slow = tooSlow(prediction, policy);
+    if (slow !== null) candidates.refuse(at, slow);
   }
 
   #cachedTokens({ mirror }: Worker): number {
@@ -194,34 +215,39 @@ function hasRoom(worker: Worker, sequences: number, nowMs: number): boolean {
   return worker.inFlight === 0 || worker.inFlight + worker.elsewhere.inFlight + sequences <= room;
 }
 
-/** Of operators not tried yet, else of workers not tried yet, else all. */
-function preferred(candidates: readonly Candidate[], tried: NonNullable<Need['tried']>): readonly Candidate[] {
-  if (tried.length === 0) return candidates;
-  const able = candidates.filter(({ refused }) => refused === null);
-  const otherOperators = able.filter(
-    ({ worker }) => !tried.some(({ operator }) => operator === worker.record.operator),
-  );
-  if (otherOperators.length > 0) return otherOperators;
-  const otherWorkers = able.filter(({ worker }) => !tried.some((one) => one.worker === worker.record.id));
-  return otherWorkers.length > 0 ? otherWorkers : able;
+/** Where something was tried, who should be asked now: of operators not tried yet, else of workers not tried yet, else all. Null: anybody. */
+function preferred(candidates: Candidates, tried: NonNullable<Need['tried']>): ReadonlySet<Worker> | null {
+  if (tried.length === 0) return null;
+  const able = candidates.workers.filter((_, at) => candidates.serves(at));
+  const otherOperators = able.filter(({ record }) => !tried.some(({ operator }) => operator === record.operator));
+  if (otherOperators.length > 0) return new Set(otherOperators);
+  const otherWorkers = able.filter(({ record }) => !tried.some(({ worker }) => worker === record.id));
+  return new Set(otherWorkers.length > 0 ? otherWorkers : able);
 }
 
-/** Of those that could serve the lowest score; of those as good as it the least loaded, of those any. */
-function best(candidates: readonly Candidate[], random: () => number): Candidate | null {
+/** The row, of those that could serve, with the lowest score; of those as good as it the least loaded, of those any. -1: nobody could. */
+function best(candidates: Candidates, among: ReadonlySet<Worker> | null, random: () => number): number {
+  const { workers } = candidates;
   let least = Number.POSITIVE_INFINITY;
-  for (const { score, refused } of candidates) if (refused === null && score < least) least = score;
+  for (let at = 0; at < workers.length; at++)
+    if (mayServe(candidates, at, among) && candidates.score(at) < least) least = candidates.score(at);
   const tie = Math.max(least * (1 + TIE_SHARE), least + TIE_MS);
-  let chosen: Candidate | null = null;
+  let chosen = -1;
   let load = Number.POSITIVE_INFINITY;
   let equals = 0;
-  for (const candidate of candidates) {
-    if (candidate.refused !== null || candidate.score > tie) continue;
-    const { inFlight, elsewhere, record } = candidate.worker;
-    const here = (inFlight + elsewhere.inFlight) / record.slots;
+  for (let at = 0; at < workers.length; at++) {
+    const worker = workers[at];
+    if (worker === undefined || !mayServe(candidates, at, among) || candidates.score(at) > tie) continue;
+    const here = (worker.inFlight + worker.elsewhere.inFlight) / worker.record.slots;
     if (here > load) continue;
     equals = here < load ? 1 : equals + 1;
     load = here;
-    if (random() * equals < 1) chosen = candidate;
+    if (random() * equals < 1) chosen = at;
   }
   return chosen;
+}
+
+function mayServe(candidates: Candidates, at: number, among: ReadonlySet<Worker> | null): boolean {
+  const worker = candidates.workers[at];
+  return worker !== undefined && candidates.serves(at) && (among === null || among.has(worker));
 }

@@ -50,6 +50,12 @@ export interface Prediction {
   readonly delayMs: number;
 }
 
+export type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+export function blankPrediction(): Writable<Prediction> {
+  return { ttftMs: 0, slotWaitMs: 0, promptsWaitMs: 0, perTokenMs: 0, totalMs: 0, delayMs: 0 };
+}
+
 /** To the first content, by uncached prompt tokens in front of it. Usual: 12,000 tokens a second. */
 const PREFILL: LineOptions = {
   usual: { a: 30, s: 1_000 / 12_000 },
@@ -82,7 +88,13 @@ export class ModelTimes {
   /** How long a generation holds its slot; null before the first. */
   #serviceMs: number | null = null;
 
-  predict(work: Work, load: Load, { neutral, distanceMs, nowMs }: Conditions): Prediction {
+  /** Written into `into`, where that is given: whoever asks all workers of a pool can do with one. */
+  predict(
+    work: Work,
+    load: Load,
+    { neutral, distanceMs, nowMs }: Conditions,
+    into: Writable<Prediction> = blankPrediction(),
+  ): Prediction {
     const prefillTimes = load.lateness * this.prefill.stretch(neutral.prefill, nowMs);
     const decodeTimes = this.decode.stretch(neutral.decode, nowMs);
     const perTokenMs = decodeTimes * this.decode.at(load.inFlight + work.sequences);
@@ -92,11 +104,14 @@ export class ModelTimes {
     const queued = load.inFlight + work.sequences - load.slots;
     const slotWaitMs =
       load.inFlight === 0 || queued <= 0 ? 0 : (queued * (this.#serviceMs ?? ownMs + answerMs)) / load.slots;
-    const promptsWaitMs = startMs - ownMs;
-    const ttftMs = distanceMs + startMs + slotWaitMs;
     const decoding = load.inFlight - load.waiting;
-    const delayMs = decoding * work.uncachedTokens * prefillTimes * this.prefill.s;
-    return { ttftMs, slotWaitMs, promptsWaitMs, perTokenMs, totalMs: ttftMs + answerMs, delayMs };
+    into.ttftMs = distanceMs + startMs + slotWaitMs;
+    into.slotWaitMs = slotWaitMs;
+    into.promptsWaitMs = startMs - ownMs;
+    into.perTokenMs = perTokenMs;
+    into.totalMs = into.ttftMs + answerMs;
+    into.delayMs = decoding * work.uncachedTokens * prefillTimes * this.prefill.s;
+    return into;
   }
 
   /** How long until one of so many slots, all taken, is free; null before that was ever seen. */

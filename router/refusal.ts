@@ -1,9 +1,9 @@
 /** Why a call is served by nobody: what each worker did not meet, what left nobody, and when to ask again. */
+import type { Candidate, Candidates } from './candidates.ts';
 import type { Fleet } from './fleet.ts';
 import { tooLongByMs } from './overload.ts';
 import type { Need } from './pick.ts';
 import type { Prediction } from './predict.ts';
-import type { Worker } from './worker.ts';
 
 /** Why a worker does not serve a call, in the order in which it is asked. */
 export const constraints = [
@@ -24,19 +24,6 @@ export const constraints = [
 
 export type Constraint = (typeof constraints)[number];
 
-/** A worker as the choice saw it. */
-export interface Candidate {
-  readonly worker: Worker;
-  /** Null: it could have served. */
-  readonly refused: Constraint | null;
-  /** Null where it was refused before anything was predicted. */
-  readonly prediction: Prediction | null;
-  /** Of the prompt, what it is expected to know already. */
-  readonly cachedTokens: number;
-  /** Least wins: milliseconds, weighed as the call's policy has it. */
-  readonly score: number;
-}
-
 /** Why nobody serves the call. */
 export interface Refusal {
   readonly kind: 'refusal';
@@ -45,19 +32,20 @@ export interface Refusal {
   readonly constraint: Constraint;
   /** When to ask again, where that is known. */
   readonly retryAfterMs: number | null;
-  readonly candidates: readonly Candidate[];
+  readonly candidates: Candidates;
 }
 
 /** When a full pool is told to be asked again, for want of a better prediction. */
 const OVERLOADED_RETRY_MS = 1000;
 /** Told times differ by so much, or all who were refused would come back at once. */
 const RETRY_JITTER = 0.2;
+
 /** The constraint asked last of all that refused somebody is the one that left nobody. */
-export function refusal(candidates: readonly Candidate[], need: Need, nowMs: number, fleet: Fleet): Refusal {
+export function refusal(candidates: Candidates, need: Need, nowMs: number, fleet: Fleet): Refusal {
   let last = 0;
   for (const { refused } of candidates) if (refused !== null) last = Math.max(last, constraints.indexOf(refused));
   const constraint = constraints[last] ?? 'model';
-  const blamed = candidates.filter(({ refused }) => refused === constraint);
+  const blamed = [...candidates].filter(({ refused }) => refused === constraint);
   const soonestMs =
     constraint === 'load'
       ? roomInMs(blamed, need.model, nowMs, fleet)

@@ -104,7 +104,7 @@ function pickOurs(fleet: Fleet, need: Need): Reservation | null {
 }
 
 function pickSelfish(fleet: Fleet, need: Need): Reservation | null {
-  const candidates = look(fleet, need).filter(({ refused }) => refused === null);
+  const candidates = [...look(fleet, need)].filter(({ refused }) => refused === null);
   const total = ({ prediction }: (typeof candidates)[number]) => prediction?.totalMs ?? Number.POSITIVE_INFINITY;
   const best = candidates.reduce<(typeof candidates)[number] | null>(
     (least, one) => (least === null || total(one) < total(least) ? one : least),
