@@ -93,7 +93,8 @@ export function look(fleet: Fleet, need: Need): Candidates {
   const known = need.prefix === null || workers !== pool ? null : fleet.prefixes.knownBlocks(need.prefix);
   const judge = new Judge(fleet, need, known);
   const candidates = new Candidates(workers);
-  workers.forEach((worker, at) => judge.judge(worker, candidates, at));
+  let at = 0;
+  for (const worker of workers) judge.judge(worker, candidates, at++);
   return candidates;
 }
 

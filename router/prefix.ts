@@ -4,6 +4,7 @@
  * needed. A key has 32 bits: a false match is rare (in a mirror of 16,384 blocks 4 in a million) and costs a worse guess, no answer.
  */
 import { crc32 } from 'node:zlib';
+import { BlockList } from './block-list.ts';
 import { PrefixIndex } from './prefix-index.ts';
 
 /** A prompt as its chain of keys. */
@@ -65,13 +66,12 @@ export function shareOf({ ends, length }: Prefix, blocks: number): number {
   return blocks === 0 ? 0 : (ends[blocks - 1] ?? 0) / length;
 }
 
-/** The blocks that one worker is expected to hold, the longest unused first, each with its length. */
+/** The blocks that one worker is expected to hold. */
 export class PrefixMirror {
-  readonly #blocks = new Map<number, number>();
+  #blocks = new BlockList();
   /** Told of every block that comes or goes. */
   #index: PrefixIndex;
   #place: number;
-  #length = 0;
   #lengthMax = 0;
   #misses = 0;
 
@@ -119,12 +119,7 @@ export class PrefixMirror {
     for (let index = keys.length - 1; index >= 0; index--) {
       const key = keys[index] ?? 0;
       const length = (ends[index] ?? 0) - (ends[index - 1] ?? 0);
-      const before = this.#blocks.get(key);
-      if (before === undefined) this.#index.add(key, this.#place);
-      else this.#blocks.delete(key);
-      this.#length -= before ?? 0;
-      this.#blocks.set(key, length);
-      this.#length += length;
+      if (this.#blocks.use(key, length)) this.#index.add(key, this.#place);
     }
     this.#trim();
   }
@@ -138,8 +133,7 @@ export class PrefixMirror {
 
   clear(): void {
     for (const key of this.#blocks.keys()) this.#index.delete(key, this.#place);
-    this.#blocks.clear();
-    this.#length = 0;
+    this.#blocks = new BlockList();
     this.#misses = 0;
   }
 
@@ -152,16 +146,10 @@ export class PrefixMirror {
   }
 
   #trim(): void {
-    if (this.#blocks.size <= BLOCKS_MAX && this.#length <= this.#lengthMax) return;
-    for (const key of this.#blocks.keys()) {
-      this.#forget(key);
-      if (this.#blocks.size <= BLOCKS_MAX && this.#length <= this.#lengthMax) return;
+    while (this.#blocks.size > BLOCKS_MAX || this.#blocks.length > this.#lengthMax) {
+      const key = this.#blocks.takeOldest();
+      if (key === null) return;
+      this.#index.delete(key, this.#place);
     }
-  }
-
-  #forget(key: number): void {
-    this.#length -= this.#blocks.get(key) ?? 0;
-    this.#blocks.delete(key);
-    this.#index.delete(key, this.#place);
   }
 }
