@@ -4,6 +4,7 @@ import { isIP, type LookupFunction } from 'node:net';
 import { Agent, buildConnector, type Dispatcher } from 'undici';
 import { checkAddress, type GuardOptions } from '../router/guard.ts';
 import type { Outbound, OutboundCall, OutboundRequest, OutboundSink } from '../router/outbound.ts';
+import { afterReads } from './turn.ts';
 
 export interface OutboundOptions extends GuardOptions {
   /** Longest life of a connection attempt (TCP and TLS); each request has its own, shorter or equal, limit. */
@@ -73,7 +74,13 @@ class Call implements OutboundCall, Dispatcher.DispatchHandler {
   readonly #sink: OutboundSink;
   #controller: Dispatcher.DispatchController | null = null;
   #connecting: ReturnType<typeof setTimeout> | undefined;
+  /** Nothing more will come. */
   #over = false;
+  /** What came in this turn of the event loop and was not told yet. */
+  #head: { status: number; headers: Record<string, string | string[]> } | null = null;
+  #chunks: Uint8Array[] = [];
+  #error: Error | null = null;
+  #tellIsDue = false;
 
   constructor(request: OutboundRequest, sink: OutboundSink) {
     this.#request = request;
@@ -113,17 +120,21 @@ class Call implements OutboundCall, Dispatcher.DispatchHandler {
 
   onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[]>): void {
     const isFinal = status >= 200;
-    if (isFinal && !this.#over) this.#sink.onHead(status, headers);
+    if (!isFinal || this.#over) return;
+    this.#head = { status, headers };
+    this.#tellLater();
   }
 
   onResponseData(_: Dispatcher.DispatchController, chunk: Uint8Array): void {
-    if (!this.#over) this.#sink.onData(chunk);
+    if (this.#over) return;
+    this.#chunks.push(chunk);
+    this.#tellLater();
   }
 
   onResponseEnd(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#sink.onEnd();
+    this.#tellLater();
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
@@ -134,7 +145,26 @@ class Call implements OutboundCall, Dispatcher.DispatchHandler {
     clearTimeout(this.#connecting);
     if (this.#over) return;
     this.#over = true;
-    this.#sink.onError(error);
+    this.#error = error;
+    this.#tellLater();
+  }
+
+  #tellLater(): void {
+    if (this.#tellIsDue) return;
+    this.#tellIsDue = true;
+    afterReads(() => this.#tell());
+  }
+
+  #tell(): void {
+    const head = this.#head;
+    const chunks = this.#chunks;
+    this.#tellIsDue = false;
+    this.#head = null;
+    this.#chunks = [];
+    if (head !== null) this.#sink.onHead(head.status, head.headers);
+    for (const chunk of chunks) this.#sink.onData(chunk);
+    if (this.#error !== null) this.#sink.onError(this.#error);
+    else if (this.#over) this.#sink.onEnd();
   }
 }
 

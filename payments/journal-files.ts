@@ -70,7 +70,7 @@ export class FileJournal implements Journal {
     if (this.failure !== null) return;
     if (this.#turn === null) {
       this.#turn = Promise.withResolvers();
-      setImmediate(() => this.#write());
+      process.nextTick(() => this.#write());
     }
     this.#lines.push(encodeLine(kind, call));
   }
