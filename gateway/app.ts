@@ -16,10 +16,13 @@ export interface Transport {
   serve(context: Context, run: (exchange: Exchange) => Promise<void>): Response | Promise<Response>;
 }
 
+/** Of an answer, what scripts of an allowed origin may read: all, as nothing here depends on cookies. */
+export const EXPOSED_HEADERS = '*';
+
 export function createApp(gateway: Gateway, transport: Transport): Hono {
   const app = new Hono();
   const origins = gateway.platform.config.corsOrigins;
-  if (origins.length > 0) app.use(cors({ origin: [...origins] }));
+  if (origins.length > 0) app.use(cors({ origin: [...origins], exposeHeaders: [EXPOSED_HEADERS] }));
 
   for (const kind of ['chat', 'completion', 'embedding'] as const) {
     app.post(inferencePaths[kind], (context) =>

@@ -16,8 +16,8 @@ export interface Responder {
 }
 
 /**
- * One call's transport as completions.ts sees it. On Node it is the raw request and response that Hono hands over
- * (measured at 1.04 times a bare pass-through, where Request and Response objects cost 4.8), on Workers a stream.
+ * One call's transport as completions.ts sees it. On Node it is node:http's own request and response (Request and Response objects cost
+ * nearly five times as much as a bare pass-through), on Workers a stream.
  */
 export interface Exchange extends Responder {
   header(name: string): string | undefined;

@@ -1,14 +1,17 @@
-/** The socket on Node: Hono behind node:http, calls for inference handed over raw. */
-import { createServer, type Server, type ServerResponse } from 'node:http';
+/** The socket on Node: calls for inference are taken from node:http as they are, everything else goes through Hono. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { Context } from 'hono';
-import { createApp, type Transport } from './app.ts';
+import { createApp, EXPOSED_HEADERS, type Transport } from './app.ts';
+import { inferencePaths, serveCall } from './completions.ts';
 import type { Config } from './config.ts';
 import { apiError, errorBody } from './errors.ts';
 import { NodeExchange, repeatsAuthorization } from './exchange-node.ts';
 import type { Gateway } from './platform.ts';
+import type { RequestKind } from './request-fields.ts';
+import { afterReads } from './turn.ts';
 
 /** Answers on the configured address; resolves with the server and its URL. */
 export async function serveGateway(gateway: Gateway, config: Config): Promise<{ server: Server; url: string }> {
@@ -19,19 +22,36 @@ export async function serveGateway(gateway: Gateway, config: Config): Promise<{ 
     connectionsCheckingInterval: 1_000,
   });
   const answer = getRequestListener(createApp(gateway, transportOf(config)).fetch);
-  // Ahead of Hono: a middleware in front of every route would cost each call for inference a chain of promises.
+  // Ahead of Hono, whose way to a handler and back cost such a call a fifth of its CPU.
   server.on('request', (request, response) => {
+    // A caller who keeps its connection would keep asking here while the gateway drains.
+    if (!gateway.accepting) response.shouldKeepAlive = false;
+    const kind = request.method === 'POST' ? kindByPath.get(request.url ?? '') : undefined;
     if (repeatsAuthorization(request)) refuseTwoCredentials(response);
-    else void answer(request, response);
+    else if (kind === undefined) afterReads(() => void answer(request, response));
+    else afterReads(() => void serveCall(gateway, exchangeOf(request, response, config), kind));
   });
   server.on('connection', (socket) => socket.setNoDelay(true));
   return { server, url: await listen(server, config) };
 }
 
+const kindByPath = new Map(Object.entries(inferencePaths).map(([kind, path]) => [path as string, kind as RequestKind]));
+
+/** Headers that Hono's middleware would set are set here, as it never sees these answers. */
+function exchangeOf(request: IncomingMessage, response: ServerResponse, { corsOrigins, limits }: Config): NodeExchange {
+  const { origin } = request.headers;
+  if (origin !== undefined && corsOrigins.includes(origin)) {
+    response.setHeader('access-control-allow-origin', origin);
+    response.setHeader('access-control-expose-headers', EXPOSED_HEADERS);
+    response.setHeader('vary', 'Origin');
+  }
+  return new NodeExchange(request, response, limits);
+}
+
 function transportOf(config: Config): Transport {
   return {
     serve: async (context: Context<{ Bindings: HttpBindings }>, run) => {
-      await run(new NodeExchange(context.env.incoming, context.env.outgoing, config.limits));
+      await run(exchangeOf(context.env.incoming, context.env.outgoing, config));
       return RESPONSE_ALREADY_SENT;
     },
   };
