@@ -76,8 +76,8 @@ export class NodeExchange implements Exchange {
 }
 
 function binary(bytes: Uint8Array | string): string {
-  const { buffer, byteOffset, byteLength } = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
-  return Buffer.from(buffer, byteOffset, byteLength).toString('latin1');
+  if (typeof bytes === 'string') return Buffer.from(bytes).toString('latin1');
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
 /** RFC 9112, §7.1. An empty one would end the answer. */

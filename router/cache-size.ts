@@ -33,7 +33,8 @@ class MetricsPage implements OutboundSink {
   readonly #chunks: Uint8Array[] = [];
   #bytes = 0;
   #call: OutboundCall | null = null;
-  #leave: () => void = () => {};
+  #signal: AbortSignal | null = null;
+  readonly #stop = () => this.#call?.abort(new Error('stopped'));
   #isPage = false;
 
   constructor(fleet: Fleet, resolve: (tokens: number | null) => void) {
@@ -43,9 +44,8 @@ class MetricsPage implements OutboundSink {
   }
 
   fetch(worker: Worker, outbound: Outbound, { connectMs, signal }: RttLimits): void {
-    const abort = () => this.#call?.abort(new Error('stopped'));
-    signal.addEventListener('abort', abort);
-    this.#leave = () => signal.removeEventListener('abort', abort);
+    this.#signal = signal;
+    signal.addEventListener('abort', this.#stop);
     this.#call = outbound({ url: worker.target('/metrics'), method: 'GET', headers: {}, connectMs }, this);
   }
 
@@ -71,7 +71,7 @@ class MetricsPage implements OutboundSink {
 
   #finish(tokens: number | null): void {
     this.#deadline.clear();
-    this.#leave();
+    this.#signal?.removeEventListener('abort', this.#stop);
     this.#resolve(tokens);
   }
 }

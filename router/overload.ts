@@ -2,7 +2,7 @@
  * A burst may queue: it is over soon. A queue that stands makes every call late and serves none sooner, so that calls beyond it are
  * told at once that there is no room, and when to come back (CoDel's idea, with predicted waits).
  */
-import type { Candidate, Candidates } from './candidates.ts';
+import type { Candidates } from './candidates.ts';
 import type { Worker } from './worker.ts';
 
 /** A wait for a slot that nobody minds. */
@@ -18,7 +18,7 @@ export class Overload {
   shed(model: string, candidates: Candidates, nowMs: number): void {
     if (nowMs - this.#queueOf(model, waits(candidates), nowMs) < BURST_MS) return;
     for (const [at, worker] of candidates.workers.entries())
-      if (candidates.serves(at) && beyondMs(worker, candidates.slotWaitMs(at), model) > 0)
+      if (candidates.serves(at) && tooLongByMs(worker, candidates.slotWaitMs(at), model) > 0)
         candidates.refuse(at, 'queue');
   }
 
@@ -38,11 +38,7 @@ export class Overload {
 }
 
 /** How much longer the queue there is than nobody minds; one call may always wait for the next slot. */
-export function tooLongByMs({ worker, prediction }: Candidate, model: string): number {
-  return beyondMs(worker, prediction?.slotWaitMs ?? 0, model);
-}
-
-function beyondMs({ times, record }: Worker, slotWaitMs: number, model: string): number {
+export function tooLongByMs({ times, record }: Worker, slotWaitMs: number, model: string): number {
   return slotWaitMs - Math.max(TARGET_MS, times.of(model).slotFreeMs(record.slots) ?? 0);
 }
 

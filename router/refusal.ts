@@ -89,7 +89,7 @@ const codes: Readonly<Record<Constraint, Refusal['code']>> = {
 /** How long until this worker, which refused for another reason than load, may be asked again; null where nobody knows. */
 function waitMs(candidate: Candidate, { model, policy }: Need, nowMs: number): number | null {
   const { worker, prediction, refused } = candidate;
-  if (refused === 'queue') return Math.max(1, tooLongByMs(candidate, model));
+  if (refused === 'queue') return Math.max(1, tooLongByMs(worker, prediction?.slotWaitMs ?? 0, model));
   if (refused === 'ejected') return Math.max(1, (worker.breaker.openUntilMs ?? 0) - nowMs);
   if (prediction === null) return null;
   const tooLongMs =

@@ -28,7 +28,8 @@ class RoundTrip implements OutboundSink {
   readonly #resolve: () => void;
   #call: OutboundCall | null = null;
   #sentAtMs: number | null = null;
-  #leave: () => void = () => {};
+  #signal: AbortSignal | null = null;
+  readonly #stop = () => this.#call?.abort(new Error('stopped'));
 
   constructor(fleet: Fleet, worker: Worker, resolve: () => void) {
     this.#fleet = fleet;
@@ -41,9 +42,8 @@ class RoundTrip implements OutboundSink {
     const { engineKey } = this.#worker.record;
     const headers = engineKey === null ? {} : { authorization: `Bearer ${engineKey}` };
     this.#call = outbound({ url: this.#worker.target('/v1/models'), method: 'GET', headers, connectMs }, this);
-    const abort = () => this.#call?.abort(new Error('stopped'));
-    signal.addEventListener('abort', abort);
-    this.#leave = () => signal.removeEventListener('abort', abort);
+    this.#signal = signal;
+    signal.addEventListener('abort', this.#stop);
   }
 
   onSent(): void {
@@ -69,7 +69,7 @@ class RoundTrip implements OutboundSink {
 
   #finish(): void {
     this.#deadline.clear();
-    this.#leave();
+    this.#signal?.removeEventListener('abort', this.#stop);
     this.#resolve();
   }
 }
