@@ -1,3 +1,5 @@
+import { IntMap } from './int-map.ts';
+
 /** Until there are more blocks, when the places are doubled. */
 const FIRST_PLACES = 64;
 
@@ -6,7 +8,7 @@ const FIRST_PLACES = 64;
  * that leaves a hole, and every so many holes the whole Map is copied. Here a use changes a few numbers.
  */
 export class BlockList {
-  readonly #places = new Map<number, number>();
+  readonly #places = new IntMap();
   /** By place: the block, and its neighbours in the order of use. Place 0 is none: its neighbours are the two ends. */
   #keys = new Int32Array(FIRST_PLACES);
   #lengths = new Int32Array(FIRST_PLACES);
@@ -27,17 +29,17 @@ export class BlockList {
   }
 
   has(key: number): boolean {
-    return this.#places.has(key);
+    return this.#places.get(key) !== 0;
   }
 
-  keys(): IterableIterator<number> {
+  keys(): Iterable<number> {
     return this.#places.keys();
   }
 
   /** Makes the block the newest. True: it was not there. */
   use(key: number, length: number): boolean {
     const known = this.#places.get(key);
-    if (known !== undefined) {
+    if (known !== 0) {
       this.#unlink(known);
       this.#link(known);
       return false;

@@ -2,16 +2,18 @@
  * Which workers' prefix mirrors hold a block, for all workers at once: one look per block tells how far each of them knows a prompt, where
  * asking each mirror would miss the processor's caches a hundred times. It holds what the mirrors hold and nothing else; their limits are its.
  */
+import { IntMap } from './int-map.ts';
 import type { Prefix } from './prefix.ts';
 
-/** Keys are spread over so many maps, a power of two: a map of millions moves all of them when it has seen enough come and go, for half a second. */
+/** Keys are spread over so many maps, a power of two: one of millions would take many milliseconds to grow. */
 const PARTS = 64;
 
-/** By key: the place of the one mirror that holds it, or of each of several. */
-type Holders = Map<number, number | number[]>;
-
 export class PrefixIndex {
-  readonly #parts: readonly Holders[] = Array.from({ length: PARTS }, (): Holders => new Map());
+  /** By key: one more than the place of the mirror that holds it or, where several do, less than 0 by one more than where they stand in `#several`. */
+  readonly #parts: readonly IntMap[] = Array.from({ length: PARTS }, () => new IntMap());
+  readonly #several: number[][] = [];
+  /** Of `#several`, those that are empty. */
+  readonly #empty: number[] = [];
   readonly #free: number[] = [];
   #places = 0;
   #known = new Int32Array(0);
@@ -36,24 +38,26 @@ export class PrefixIndex {
   /** The mirror, which did not hold the key, now does. */
   add(key: number, place: number): void {
     const part = this.#partOf(key);
-    const holders = part.get(key);
-    if (holders === undefined) part.set(key, place);
-    else if (typeof holders === 'number') part.set(key, [holders, place]);
-    else holders.push(place);
+    const held = part.get(key);
+    if (held === 0) part.set(key, place + 1);
+    else if (held > 0) part.set(key, this.#gather(held - 1, place));
+    else this.#severalOf(held).push(place);
   }
 
   /** The mirror, which held the key, does so no more. */
   delete(key: number, place: number): void {
     const part = this.#partOf(key);
-    const holders = part.get(key);
-    if (typeof holders !== 'object') {
+    const held = part.get(key);
+    if (held >= 0) {
       part.delete(key);
       return;
     }
+    const holders = this.#severalOf(held);
     const last = holders.pop() ?? place;
     if (last !== place) holders[holders.indexOf(place)] = last;
-    const [only] = holders;
-    if (holders.length === 1 && only !== undefined) part.set(key, only);
+    if (holders.length > 1) return;
+    part.set(key, (holders.pop() ?? 0) + 1);
+    this.#empty.push(-held - 1);
   }
 
   /** How many blocks of the prompt, from its beginning, each mirror holds, by its place. Good until the next call. */
@@ -61,30 +65,38 @@ export class PrefixIndex {
     const known = this.#known.fill(0);
     for (let block = 0; block < keys.length; block++) {
       const key = keys[block] ?? 0;
-      const holders = this.#partOf(key).get(key);
-      if (holders === undefined || !advance(known, block, holders)) break;
+      const held = this.#partOf(key).get(key);
+      if (held === 0) break;
+      const any = held > 0 ? advance(known, block, held - 1) : advanceAny(known, block, this.#severalOf(held));
+      if (!any) break;
     }
     return known;
   }
 
-  #partOf(key: number): Holders {
-    return this.#parts[key & (PARTS - 1)] ?? new Map();
+  #gather(one: number, other: number): number {
+    const at = this.#empty.pop() ?? this.#several.push([]) - 1;
+    this.#several[at]?.push(one, other);
+    return -at - 1;
+  }
+
+  #severalOf(held: number): number[] {
+    return this.#several[-held - 1] ?? [];
+  }
+
+  #partOf(key: number): IntMap {
+    return this.#parts[key & (PARTS - 1)] ?? new IntMap();
   }
 }
 
-/** Notes who knows this block and all before it; false: nobody does. */
-function advance(known: Int32Array, block: number, holders: number | readonly number[]): boolean {
-  if (typeof holders === 'number') {
-    if (known[holders] !== block) return false;
-    known[holders] = block + 1;
-    return true;
-  }
+/** Notes that the mirror knows this block, if it knows all before it; false: it does not. */
+function advance(known: Int32Array, block: number, place: number): boolean {
+  if (known[place] !== block) return false;
+  known[place] = block + 1;
+  return true;
+}
+
+function advanceAny(known: Int32Array, block: number, holders: readonly number[]): boolean {
   let any = false;
-  for (let at = 0; at < holders.length; at++) {
-    const place = holders[at] ?? 0;
-    if (known[place] !== block) continue;
-    known[place] = block + 1;
-    any = true;
-  }
+  for (let at = 0; at < holders.length; at++) if (advance(known, block, holders[at] ?? 0)) any = true;
   return any;
 }
