@@ -88,11 +88,11 @@ function writeOneByOne(socket: Socket, frames: readonly Buffer[], at: number): v
 function writePaced(socket: Socket, frames: readonly Buffer[], at: number): void {
   if (socket.destroyed) return;
   const frame = frames[at];
-  if (frame === undefined) socket.write(LAST_CHUNK);
-  else {
-    socket.write(frame);
-    setTimeout(() => writePaced(socket, frames, at + 1), PACE_MS);
-  }
+  if (frame === undefined) return;
+  socket.write(frame);
+  if (at + 1 < frames.length) setTimeout(() => writePaced(socket, frames, at + 1), PACE_MS);
+  // At once, as engines do: who goes by the stream's own end would need another connection meanwhile.
+  else socket.write(LAST_CHUNK);
 }
 
 const server = createServer(serve);

@@ -9,6 +9,7 @@ import { readConfig } from '../gateway/config.ts';
 import type { Exchange } from '../gateway/exchange.ts';
 import { startGateway } from '../gateway/node.ts';
 import type { Gateway } from '../gateway/platform.ts';
+import { afterReads } from '../gateway/turn.ts';
 import { Ending } from '../router/ending.ts';
 import type { Outbound } from '../router/outbound.ts';
 import { models, streamFrames, wholeAnswer } from './answers.ts';
@@ -39,7 +40,7 @@ const whole = wholeAnswer(models.fast);
 const frames = streamFrames(models.fast, { continuous: true });
 const gauge = whole.toString();
 
-/** Each frame is a read of its own, as if it had come alone. */
+/** Each frame is a read of its own, as if it had come alone; what the reads of a turn brought is told together, as the real port does. */
 const outbound: Outbound = ({ headers }, sink) => {
   const stream = headers.accept === 'text/event-stream';
   const pieces = stream ? frames : [whole];
@@ -49,9 +50,9 @@ const outbound: Outbound = ({ headers }, sink) => {
     const piece = pieces[next++];
     if (piece === undefined) return sink.onEnd();
     sink.onData(piece);
-    setImmediate(push);
+    afterReads(push);
   };
-  setImmediate(() => {
+  afterReads(() => {
     sink.onHead(200, { 'content-type': stream ? 'text/event-stream; charset=utf-8' : 'application/json' });
     push();
   });
