@@ -24,6 +24,7 @@ export interface Job {
 
 /** Microseconds. Of an open loop they count from the moment at which the call was due. */
 export interface Latencies {
+  readonly mean: number;
   readonly p50: number;
   readonly p90: number;
   readonly p99: number;

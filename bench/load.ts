@@ -133,9 +133,10 @@ class Load {
 }
 
 function latencies(histogram: RecordableHistogram): Latencies {
-  if (histogram.count === 0) return { p50: 0, p90: 0, p99: 0, max: 0 };
-  const us = (percentile: number) => Math.round(histogram.percentile(percentile) / 100) / 10;
-  return { p50: us(50), p90: us(90), p99: us(99), max: us(100) };
+  if (histogram.count === 0) return { mean: 0, p50: 0, p90: 0, p99: 0, max: 0 };
+  const us = (ns: number) => Math.round(ns / 100) / 10;
+  const at = (percentile: number) => us(histogram.percentile(percentile));
+  return { mean: us(histogram.mean), p50: at(50), p90: at(90), p99: at(99), max: at(100) };
 }
 
 function nanoseconds(ms: number): number {

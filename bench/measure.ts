@@ -140,6 +140,7 @@ function rateOf({ share, rows }: Workload, closed: readonly Result[]): number | 
 function summarise({ name, unitsPerCall }: Workload, row: Row, runs: readonly Run[]): Result {
   const middle = (of: (run: Run) => number) => median(runs.map(of));
   const latencies = (of: (run: Run) => Latencies) => ({
+    mean: middle((run) => of(run).mean),
     p50: middle((run) => of(run).p50),
     p90: middle((run) => of(run).p90),
     p99: middle((run) => of(run).p99),

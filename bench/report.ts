@@ -68,7 +68,7 @@ export function table({ results, memory, coldStartMs, others }: Summary): string
 export function budgets({ results, memory, coldStartMs }: Summary): Budget[] {
   const pair = (workload: string) => {
     const of = (row: Row) => results.find((result) => result.workload === workload && result.row === row);
-    return { floor: of('floor'), product: of(PRODUCT) };
+    return { direct: of('direct'), floor: of('floor'), product: of(PRODUCT) };
   };
   const cpu = (what: string, workload: string, atMost: number): Budget[] => {
     const { floor, product } = pair(workload);
@@ -81,6 +81,13 @@ export function budgets({ results, memory, coldStartMs }: Summary): Budget[] {
     const is = (product.firstContent[percentile] - floor.firstContent[percentile]) / 1_000;
     return [{ what: `first content over the floor, ${workload} streams, ${percentile}, ms`, is, atMost }];
   };
+  /** R12 of the research on routing: counted from the worker itself, not from the pass-through. */
+  const meanFirstContent = (workload: string, atMost: number): Budget[] => {
+    const { direct, product } = pair(workload);
+    if (direct === undefined || product === undefined) return [];
+    const is = (product.firstContent.mean - direct.firstContent.mean) / 1_000;
+    return [{ what: `first content over no gateway at all, ${workload} streams, mean, ms`, is, atMost }];
+  };
   return [
     ...cpu('CPU of a settled call, × floor', 'small', 1.4),
     ...cpu('CPU of a relayed frame back to back, × floor', 'stream, 0 ms', 1.7),
@@ -88,6 +95,7 @@ export function budgets({ results, memory, coldStartMs }: Summary): Budget[] {
     ...firstContent('stream, 20 ms, 50', 'p50', 0.2),
     ...firstContent('stream, 20 ms, 200', 'p50', 0.5),
     ...firstContent('stream, 20 ms, 200', 'p99', 3),
+    ...meanFirstContent('stream, 20 ms, 200', 3),
     { what: 'idle memory, MB', is: memory.idleBytes / BYTES_PER_MB, atMost: 120 },
     { what: 'start with external Postgres, s', is: coldStartMs / 1_000, atMost: 1.5 },
     ...peerBounds.flatMap(({ row, ...bound }) => {
