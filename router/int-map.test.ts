@@ -11,10 +11,10 @@ test('whatever is set, set anew and deleted, it holds what a Map would', () => {
       const map = new IntMap();
       const model = new Map<number, number>();
       for (const { key, value } of steps) {
-        if (value === 0) map.delete(key);
-        else map.set(key, value);
-        if (value === 0) model.delete(key);
-        else model.set(key, value);
+        for (const either of [map, model]) {
+          if (value === 0) either.delete(key);
+          else either.set(key, value);
+        }
         expect(map.size).toBe(model.size);
       }
       for (let key = -41; key <= 41; key++) expect(map.get(key)).toBe(model.get(key) ?? 0);

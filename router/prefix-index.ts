@@ -9,7 +9,7 @@ import type { Prefix } from './prefix.ts';
 const PARTS = 64;
 
 export class PrefixIndex {
-  /** By key: one more than the place of the mirror that holds it or, where several do, less than 0 by one more than where they stand in `#several`. */
+  /** By key: of the one mirror that holds it, its place + 1; of several, −1 − where they stand in `#several`. */
   readonly #parts: readonly IntMap[] = Array.from({ length: PARTS }, () => new IntMap());
   readonly #several: number[][] = [];
   /** Of `#several`, those that are empty. */
