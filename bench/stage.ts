@@ -63,10 +63,10 @@ const stages = { pass: passing, auth: authenticating };
 const build = process.argv[2] === 'pass' ? stages.pass : stages.auth;
 const config = readConfig(process.env);
 const running = await startGateway(config);
-const { server, url } = await serveGateway(build(running.gateway), config);
-announceUrl(url);
+const server = await serveGateway(build(running.gateway), config);
+announceUrl(server.url);
 await untilStopped(async (hurry) => {
-  server.closeAllConnections();
-  server.close();
+  server.closeAll();
+  await server.close();
   await running.stop(hurry);
 });

@@ -3,12 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Ending } from '../router/ending.ts';
 import type { Limits } from './config.ts';
 import { type ApiError, apiError } from './errors.ts';
-import { CallerLeft, type Exchange } from './exchange.ts';
-
-const LINGER_MS = 1_000;
-/** Bodies up to this length leave as text in one piece with their head; a longer one is not copied for that. */
-const TEXT_MAX = 16_384;
-const LAST_CHUNK = '0\r\n\r\n';
+import { bodyTimeout, CallerLeft, type Exchange } from './exchange.ts';
+import { LINGER_MS } from './wire/caller-connection.ts';
+import { byteText, chunkOf, LAST_CHUNK, TEXT_BYTES_MAX } from './wire/framing.ts';
 
 /**
  * Bytes are handed to Node as text of one byte a character, and chunks are framed here: an event of a stream is then one string, written at once,
@@ -51,8 +48,8 @@ export class NodeExchange implements Exchange {
   }
 
   write(bytes: Uint8Array | string): boolean {
-    const text = binary(bytes);
-    return this.#response.write(this.#inChunks ? chunk(text) : text, 'latin1');
+    const text = byteText(bytes);
+    return this.#response.write(this.#inChunks ? chunkOf(text) : text, 'latin1');
   }
 
   onDrain(listener: () => void): void {
@@ -60,10 +57,11 @@ export class NodeExchange implements Exchange {
   }
 
   end(bytes?: Uint8Array | string): void {
-    if (this.#inChunks) this.#response.end(`${bytes === undefined ? '' : chunk(binary(bytes))}${LAST_CHUNK}`, 'latin1');
+    if (this.#inChunks)
+      this.#response.end(`${bytes === undefined ? '' : chunkOf(byteText(bytes))}${LAST_CHUNK}`, 'latin1');
     else if (bytes === undefined) this.#response.end();
-    else if (bytes.length > TEXT_MAX) this.#response.end(bytes);
-    else this.#response.end(binary(bytes), 'latin1');
+    else if (bytes.length > TEXT_BYTES_MAX) this.#response.end(bytes);
+    else this.#response.end(byteText(bytes), 'latin1');
     if (!this.#request.complete) this.#discardBody();
   }
 
@@ -73,16 +71,6 @@ export class NodeExchange implements Exchange {
     const timer = setTimeout(() => this.#request.destroy(), LINGER_MS);
     this.#request.once('close', () => clearTimeout(timer));
   }
-}
-
-function binary(bytes: Uint8Array | string): string {
-  if (typeof bytes === 'string') return Buffer.from(bytes).toString('latin1');
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
-}
-
-/** RFC 9112, §7.1. An empty one would end the answer. */
-function chunk(text: string): string {
-  return text === '' ? '' : `${text.length.toString(16)}\r\n${text}\r\n`;
 }
 
 /** Whether one request names itself twice: Node silently keeps the first header, another hop may keep the last. */
@@ -109,12 +97,7 @@ function readBody(request: IncomingMessage, limits: Limits): Promise<Uint8Array>
     const chunks: Buffer[] = [];
     let size = 0;
     // Most come in one piece with their head: they are here already.
-    const timer = request.complete
-      ? undefined
-      : setTimeout(
-          () => reject(apiError('request_timeout', `The body did not arrive within ${limits.bodyMs} ms.`)),
-          limits.bodyMs,
-        );
+    const timer = request.complete ? undefined : setTimeout(() => reject(bodyTimeout(limits.bodyMs)), limits.bodyMs);
     request.on('data', (chunk: Buffer) => {
       size += chunk.length;
       if (size > limits.bodyBytes) {

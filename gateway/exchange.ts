@@ -1,4 +1,5 @@
 import type { EndControl } from '../router/ending.ts';
+import { type ApiError, apiError } from './errors.ts';
 
 /** Where the answer to one request goes. */
 export interface Responder {
@@ -16,8 +17,8 @@ export interface Responder {
 }
 
 /**
- * One call's transport as completions.ts sees it. On Node it is node:http's own request and response (Request and Response objects cost
- * nearly five times as much as a bare pass-through), on Workers a stream.
+ * One call's transport as completions.ts sees it. On Node it is the caller's own socket where the request is plain, else node:http's request and
+ * response (Request and Response objects cost nearly five times as much as a bare pass-through), on Workers a stream.
  */
 export interface Exchange extends Responder {
   header(name: string): string | undefined;
@@ -36,4 +37,8 @@ export class DeadlineExceeded extends Error {
 
 export class Draining extends Error {
   override readonly name = 'Draining';
+}
+
+export function bodyTimeout(bodyMs: number): ApiError {
+  return apiError('request_timeout', `The body did not arrive within ${bodyMs} ms.`);
 }

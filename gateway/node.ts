@@ -1,6 +1,5 @@
 /** The Node entry: configuration to platform to gateway to socket, and the way back on a drain. */
 import { randomBytes } from 'node:crypto';
-import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
@@ -30,7 +29,7 @@ import type { Gateway, Log, Platform } from './platform.ts';
 import { RateLimiter } from './ratelimit.ts';
 import { Replays } from './replays.ts';
 import { loadSecrets } from './secrets.ts';
-import { serveGateway } from './server-node.ts';
+import { type GatewayServer, serveGateway } from './server-node.ts';
 import { PromptRatios } from './usage.ts';
 import { openWallets } from './wallets.ts';
 
@@ -77,7 +76,8 @@ async function start(
   const adminKey = config.adminKey ?? (await loadAdminKey(config.dataDir));
   const isAlone = config.processNumber === null;
   const gateway = await assemble(platform, { adminKey, directory: held.directory, databaseUrl }, undo);
-  const { server, url } = await serveGateway(gateway, config);
+  const server = await serveGateway(gateway, config);
+  const { url } = server;
   if (isAlone) await writeWhereabouts(config.dataDir, { url, pid: process.pid });
   log.info({ url, region: config.region }, 'ready');
   return {
@@ -174,14 +174,14 @@ function nodePlatform(config: Config, log: Log, databaseUrl: string): Platform {
   };
 }
 
-async function drain(gateway: Gateway, server: Server, hurry: AbortSignal): Promise<void> {
+async function drain(gateway: Gateway, server: GatewayServer, hurry: AbortSignal): Promise<void> {
   gateway.accepting = false;
-  const closed = new Promise((resolve) => server.close(resolve));
-  server.closeIdleConnections();
+  const closed = server.close();
+  server.closeIdle();
   await callsEnd(gateway, AbortSignal.any([hurry, AbortSignal.timeout(gateway.platform.config.limits.drainMs)]));
   for (const { control } of gateway.openCalls) control.abort(new Draining());
   await callsEnd(gateway, AbortSignal.timeout(LAST_WORDS_MS));
-  server.closeAllConnections();
+  server.closeAll();
   await closed;
 }
 

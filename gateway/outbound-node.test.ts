@@ -1,78 +1,7 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
-import { afterEach, expect, test } from 'vitest';
-import type { OutboundCall, OutboundRequest, OutboundSink } from '../router/outbound.ts';
-import { createOutbound, type NodeOutbound } from './outbound-node.ts';
-
-const closers: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0)) await close();
-});
-
-/** What a sink heard, in order. */
-class Heard implements OutboundSink {
-  readonly log: string[] = [];
-  text = '';
-  error: Error | null = null;
-  readonly over: Promise<void>;
-  #end: () => void = () => {};
-  onFirstData: () => void = () => {};
-
-  constructor() {
-    this.over = new Promise((resolve) => {
-      this.#end = resolve;
-    });
-  }
-  onSent(): void {
-    this.log.push('sent');
-  }
-  onHead(status: number): void {
-    this.log.push(`head ${status}`);
-  }
-  onData(chunk: Uint8Array): void {
-    if (this.text === '') this.log.push('data');
-    this.text += Buffer.from(chunk).toString();
-    this.onFirstData();
-  }
-  onEnd(): void {
-    this.log.push('end');
-    this.#end();
-  }
-  onError(error: Error): void {
-    this.log.push('error');
-    this.error = error;
-    this.#end();
-  }
-}
-
-function outboundFor(allowPrivate = true): NodeOutbound {
-  const created = createOutbound({ allowPrivate, connectMs: 2000 });
-  closers.push(() => created.close());
-  return created;
-}
-
-async function serve(listener: RequestListener): Promise<{ server: Server; url: string; sockets: Socket[] }> {
-  const server = createServer({ keepAliveTimeout: 60_000 }, listener);
-  const sockets: Socket[] = [];
-  server.on('connection', (socket) => sockets.push(socket));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  closers.push(async () => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return { server, sockets, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
-}
-
-function send(
-  created: NodeOutbound,
-  url: string,
-  sink: OutboundSink,
-  more: Partial<OutboundRequest> = {},
-): OutboundCall {
-  return created.outbound({ url: new URL(url), method: 'GET', headers: {}, connectMs: 2000, ...more }, sink);
-}
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { expect, test } from 'vitest';
+import { Heard, outboundFor, send, serve, serveTcp } from './outbound-testing.ts';
 
 test('an answer is heard as sent, head, data, end, and its bytes are not decoded', async () => {
   const { url } = await serve((request: IncomingMessage, response: ServerResponse) => {
@@ -137,23 +66,19 @@ test('abort closes the connection, in mid-answer and before any connection exist
 });
 
 test('a connection reset before any byte, and one cut in mid-answer, are errors heard once', async () => {
-  const tcp = createTcpServer((socket) => {
-    socket.on('error', () => {});
+  const url = await serveTcp((socket) => {
     socket.once('data', (data) => {
       if (data.includes('/cut')) socket.write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n');
       setTimeout(() => socket.destroy(), 20);
     });
   });
-  tcp.listen(0, '127.0.0.1');
-  await once(tcp, 'listening');
-  closers.push(async () => tcp.close());
   const created = outboundFor();
   for (const [path, log] of [
     ['/reset', ['sent', 'error']],
     ['/cut', ['sent', 'head 200', 'data', 'error']],
   ] as const) {
     const heard = new Heard();
-    send(created, `http://127.0.0.1:${(tcp.address() as AddressInfo).port}${path}`, heard);
+    send(created, `${url}${path}`, heard);
     await heard.over;
     expect(heard.log).toEqual(log);
   }

@@ -1,10 +1,12 @@
-/** The outbound HTTP port on Node: undici's dispatch, every connection checked by the address guard. */
+/** The outbound HTTP port on Node: kept connections to workers, each of them checked by the address guard. */
 import { lookup } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
-import { Agent, buildConnector, type Dispatcher } from 'undici';
+import { buildConnector } from 'undici';
 import { checkAddress, type GuardOptions } from '../router/guard.ts';
 import type { Outbound, OutboundCall, OutboundRequest, OutboundSink } from '../router/outbound.ts';
 import { afterReads } from './turn.ts';
+import type { CallReceiver, WorkerConnection } from './wire/worker-connection.ts';
+import { type ConnectionsOptions, WorkerConnections } from './wire/worker-connections.ts';
 
 export interface OutboundOptions extends GuardOptions {
   /** Longest life of a connection attempt (TCP and TLS); each request has its own, shorter or equal, limit. */
@@ -19,36 +21,29 @@ export interface NodeOutbound {
 
 /** vLLM closes idle connections after exactly 5 s and without notice: ours close before. */
 const KEEP_ALIVE_MS = 4000;
-const MAX_HEAD_BYTES = 64 * 1024;
 
 /** Builds the port. It follows no redirects, decodes nothing, retries nothing, and has no time limits but for connecting. */
 export function createOutbound(options: OutboundOptions): NodeOutbound {
-  const agent = new Agent({
-    connect: guardedConnector(options),
-    pipelining: 1, // one request per connection at a time: kept alive, never queued behind another
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: KEEP_ALIVE_MS,
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    maxHeaderSize: MAX_HEAD_BYTES,
-  });
+  const connections = new WorkerConnections({ connect: guardedConnector(options), idleMs: KEEP_ALIVE_MS });
   return {
-    outbound: (request, sink) => new Call(request, sink).start(agent),
-    close: () => agent.destroy(),
+    outbound: (request, sink) => new Call(request, sink, connections).start(),
+    close: async () => connections.close(),
   };
 }
 
 /** Connects to the very address that was checked: the check is the socket's own name lookup. */
-function guardedConnector(options: OutboundOptions): buildConnector.connector {
+function guardedConnector(options: OutboundOptions): ConnectionsOptions['connect'] {
   const connect = buildConnector({ timeout: options.connectMs, lookup: guardedLookup(options) });
-  return (target, done) => {
+  return ({ hostname, host, protocol, port }, done) => {
+    // As the URL has it, an IPv6 address stands in brackets.
+    const name = hostname.replace(/^\[(.*)\]$/, '$1');
     try {
-      if (isIP(target.hostname)) checkAddress(target.hostname, options);
+      if (isIP(name)) checkAddress(name, options);
     } catch (error) {
       done(asError(error), null);
       return;
     }
-    connect(target, done);
+    connect({ hostname: name, host, protocol, port }, (error, socket) => done(error, error === null ? socket : null));
   };
 }
 
@@ -68,85 +63,93 @@ function guardedLookup(guard: GuardOptions): LookupFunction {
   };
 }
 
-/** One request, between undici's handler interface and the port's sink. */
-class Call implements OutboundCall, Dispatcher.DispatchHandler {
+/** One request, between its connection and the port's sink, which hears what came in one turn of the event loop together. */
+class Call implements OutboundCall, CallReceiver {
   readonly #request: OutboundRequest;
   readonly #sink: OutboundSink;
-  #controller: Dispatcher.DispatchController | null = null;
+  readonly #connections: WorkerConnections;
+  #connection: WorkerConnection | null = null;
   #connecting: ReturnType<typeof setTimeout> | undefined;
   /** Nothing more will come. */
   #over = false;
-  /** What came in this turn of the event loop and was not told yet. */
-  #head: { status: number; headers: Record<string, string | string[]> } | null = null;
+  /** What came and was not told yet. */
+  #head: { status: number; headers: Readonly<Record<string, string>> } | null = null;
   #chunks: Uint8Array[] = [];
   #error: Error | null = null;
   #tellIsDue = false;
 
-  constructor(request: OutboundRequest, sink: OutboundSink) {
+  constructor(request: OutboundRequest, sink: OutboundSink, connections: WorkerConnections) {
     this.#request = request;
     this.#sink = sink;
+    this.#connections = connections;
   }
 
-  start(agent: Agent): this {
-    const { url, method, headers, body, connectMs } = this.#request;
-    const path = url.pathname + url.search;
-    agent.dispatch({ origin: url.origin, path, method, headers, body: body ?? null }, this);
-    if (this.#controller === null && !this.#over) {
-      this.#connecting = setTimeout(() => this.abort(new Error(`no connection within ${connectMs} ms`)), connectMs);
+  start(): this {
+    const { url, connectMs } = this.#request;
+    const kept = this.#connections.take(url.origin);
+    if (kept !== null) this.#send(kept);
+    else {
+      this.#connecting = setTimeout(() => this.onError(new Error(`no connection within ${connectMs} ms`)), connectMs);
+      this.#connections.open(url, (error, connection) => {
+        clearTimeout(this.#connecting);
+        if (connection !== null) this.#send(connection);
+        else this.onError(error ?? new Error('no connection'));
+      });
     }
     return this;
   }
 
   abort(reason: Error): void {
     if (this.#over) return;
-    if (this.#controller === null) this.#fail(reason);
-    else this.#controller.abort(reason);
+    if (this.#connection === null) this.onError(reason);
+    else this.#connection.close(reason);
   }
 
   pause(): void {
-    this.#controller?.pause();
+    if (!this.#over) this.#connection?.pause();
   }
 
   resume(): void {
-    this.#controller?.resume();
+    if (!this.#over) this.#connection?.resume();
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    clearTimeout(this.#connecting);
-    this.#controller = controller;
-    if (this.#over) controller.abort(new Error('aborted before there was a connection'));
-    else this.#sink.onSent();
-  }
-
-  onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[]>): void {
-    const isFinal = status >= 200;
-    if (!isFinal || this.#over) return;
+  onHead(status: number, headers: Readonly<Record<string, string>>): void {
     this.#head = { status, headers };
     this.#tellLater();
   }
 
-  onResponseData(_: Dispatcher.DispatchController, chunk: Uint8Array): void {
-    if (this.#over) return;
-    this.#chunks.push(chunk);
+  onBody(bytes: Uint8Array): void {
+    this.#chunks.push(bytes);
     this.#tellLater();
   }
 
-  onResponseEnd(): void {
-    if (this.#over) return;
+  onEnd(): void {
     this.#over = true;
     this.#tellLater();
   }
 
-  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    this.#fail(error);
-  }
-
-  #fail(error: Error): void {
+  onError(error: Error): void {
     clearTimeout(this.#connecting);
     if (this.#over) return;
     this.#over = true;
     this.#error = error;
     this.#tellLater();
+  }
+
+  /** A connection that comes too late is the next one's. */
+  #send(connection: WorkerConnection): void {
+    if (this.#over) {
+      this.#connections.give(this.#request.url.origin, connection);
+      return;
+    }
+    this.#connection = connection;
+    this.#sink.onSent();
+    try {
+      connection.send(this.#request, this);
+    } catch (error) {
+      this.#connections.give(this.#request.url.origin, connection);
+      this.onError(asError(error));
+    }
   }
 
   #tellLater(): void {

@@ -1,24 +1,36 @@
-/** The socket on Node: calls for inference are taken from node:http as they are, everything else goes through Hono. */
+/** The socket on Node: plain calls for inference are read off it, others are taken from node:http as they are, everything else goes through Hono. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { Context } from 'hono';
 import { createApp, EXPOSED_HEADERS, type Transport } from './app.ts';
+import { Callers } from './callers.ts';
 import { inferencePaths, serveCall } from './completions.ts';
 import type { Config } from './config.ts';
 import { apiError, errorBody } from './errors.ts';
 import { NodeExchange, repeatsAuthorization } from './exchange-node.ts';
+import { PlainExchange } from './exchange-plain.ts';
 import type { Gateway } from './platform.ts';
 import type { RequestKind } from './request-fields.ts';
 import { afterReads } from './turn.ts';
+import { KEEP_ALIVE_MS } from './wire/answer-head.ts';
 
-/** Answers on the configured address; resolves with the server and its URL. */
-export async function serveGateway(gateway: Gateway, config: Config): Promise<{ server: Server; url: string }> {
+/** A gateway's socket. */
+export interface GatewayServer {
+  readonly url: string;
+  /** Lets nobody new in; resolves when the last connection is closed. */
+  close(): Promise<void>;
+  closeIdle(): void;
+  closeAll(): void;
+}
+
+/** Answers on the configured address. */
+export async function serveGateway(gateway: Gateway, config: Config): Promise<GatewayServer> {
   const server = createServer({
     headersTimeout: config.limits.headMs,
     requestTimeout: 0,
-    keepAliveTimeout: 65_000,
+    keepAliveTimeout: KEEP_ALIVE_MS,
     connectionsCheckingInterval: 1_000,
   });
   const answer = getRequestListener(createApp(gateway, transportOf(config)).fetch);
@@ -31,8 +43,23 @@ export async function serveGateway(gateway: Gateway, config: Config): Promise<{ 
     else if (kind === undefined) afterReads(() => void answer(request, response));
     else afterReads(() => void serveCall(gateway, exchangeOf(request, response, config), kind));
   });
-  server.on('connection', (socket) => socket.setNoDelay(true));
-  return { server, url: await listen(server, config) };
+  const callers = new Callers(server, {
+    firstByteMs: config.limits.headMs,
+    keeps: () => gateway.accepting,
+    serve: (request, connection) => {
+      const kind = kindByPath.get(request.path);
+      if (kind === undefined || request.bodyBytes > config.limits.bodyBytes) return null;
+      const exchange = new PlainExchange(request, connection, config.limits);
+      afterReads(() => void serveCall(gateway, exchange, kind));
+      return exchange;
+    },
+  });
+  return {
+    url: await listen(server, config),
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+    closeIdle: () => callers.closeIdle(),
+    closeAll: () => callers.closeAll(),
+  };
 }
 
 const kindByPath = new Map(Object.entries(inferencePaths).map(([kind, path]) => [path as string, kind as RequestKind]));

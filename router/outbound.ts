@@ -1,6 +1,6 @@
 /**
  * Outbound HTTP as the router and the relay see it: one request, events pushed as they come.
- * The Node adapter is undici's dispatch (gateway/outbound-node.ts), the Workers adapter is fetch.
+ * The Node adapter keeps connections of its own (gateway/outbound-node.ts), the Workers adapter is fetch.
  */
 export interface OutboundRequest {
   readonly url: URL;

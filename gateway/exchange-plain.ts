@@ -1,0 +1,118 @@
+/** The Exchange over a caller's own socket, for requests that are plain. */
+import { Ending } from '../router/ending.ts';
+import type { Limits } from './config.ts';
+import { bodyTimeout, CallerLeft, type Exchange } from './exchange.ts';
+import { headEnd, headLines } from './wire/answer-head.ts';
+import type { CallerConnection } from './wire/caller-connection.ts';
+import { byteText, chunkOf, LAST_CHUNK, TEXT_BYTES_MAX } from './wire/framing.ts';
+import type { PlainRequest } from './wire/plain-request.ts';
+
+export class PlainExchange implements Exchange {
+  readonly control = new Ending();
+  readonly #request: PlainRequest;
+  readonly #connection: CallerConnection;
+  readonly #limits: Limits;
+  /** What was told of the head: it is sent with the first bytes that follow it. */
+  #lines = '';
+  #headSent = false;
+  #headers: Readonly<Record<string, string>> = {};
+  #inChunks = false;
+  /** The answer has ended: what is said after it must not get into the next one's. */
+  #over = false;
+  readonly #parts: Uint8Array[] = [];
+  #bodyIsWhole = false;
+  /** Who waits for the rest of the body. */
+  #waiting: { whole: () => void; left: () => void } | null = null;
+
+  constructor(request: PlainRequest, connection: CallerConnection, limits: Limits) {
+    this.#request = request;
+    this.#connection = connection;
+    this.#limits = limits;
+  }
+
+  get headSent(): boolean {
+    return this.#headSent || this.#lines !== '';
+  }
+
+  header(name: string): string | undefined {
+    return this.#request.headers.get(name);
+  }
+
+  body(): Promise<Uint8Array> {
+    if (this.#bodyIsWhole) return Promise.resolve(this.#joined());
+    const left = () => new CallerLeft('the caller closed the connection');
+    if (this.control.aborted) return Promise.reject(left());
+    this.#connection.readOn();
+    return new Promise((resolve, reject) => {
+      const { bodyMs } = this.#limits;
+      const timer = setTimeout(() => reject(bodyTimeout(bodyMs)), bodyMs);
+      const over = (settle: () => void) => () => {
+        clearTimeout(timer);
+        settle();
+      };
+      this.#waiting = { whole: over(() => resolve(this.#joined())), left: over(() => reject(left())) };
+    });
+  }
+
+  head(status: number, headers: Readonly<Record<string, string>>): void {
+    this.#lines = headLines(status, headers);
+    this.#headers = headers;
+  }
+
+  write(bytes: Uint8Array | string): boolean {
+    if (this.#over) return true;
+    const head = this.#takeHead(null);
+    const text = byteText(bytes);
+    return this.#connection.write(head + (this.#inChunks ? chunkOf(text) : text));
+  }
+
+  onDrain(listener: () => void): void {
+    this.#connection.onDrain = listener;
+  }
+
+  end(bytes: Uint8Array | string = ''): void {
+    if (this.#over) return;
+    this.#over = true;
+    const length = typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.length;
+    const head = this.#takeHead(length);
+    if (this.#inChunks) this.#connection.write(head + chunkOf(byteText(bytes)) + LAST_CHUNK);
+    else if (typeof bytes !== 'string' && length > TEXT_BYTES_MAX) this.#connection.writeLong(head, bytes);
+    else this.#connection.write(head + byteText(bytes));
+    this.#connection.ended();
+  }
+
+  /** A part of the body has come, the last one or not. */
+  take(part: Uint8Array, isLast: boolean): void {
+    this.#parts.push(part);
+    if (!isLast) return;
+    this.#bodyIsWhole = true;
+    this.#waiting?.whole();
+  }
+
+  /** The connection is gone before its answer ended. */
+  callerLeft(): void {
+    this.#waiting?.left();
+    this.control.abort(new CallerLeft('the caller closed the connection'));
+  }
+
+  /** The head's text where it has not left yet. The length is the whole body's, or null when more follows. */
+  #takeHead(length: number | null): string {
+    const lines = this.#lines;
+    if (lines === '') return '';
+    this.#lines = '';
+    this.#headSent = true;
+    const { connection, 'content-length': told } = this.#headers;
+    this.#inChunks = length === null && told === undefined;
+    return lines + headEnd(framing(length, told), this.#connection.keep(connection !== 'close'));
+  }
+
+  #joined(): Uint8Array {
+    const [only] = this.#parts;
+    return only !== undefined && this.#parts.length === 1 ? only : Buffer.concat(this.#parts);
+  }
+}
+
+function framing(length: number | null, told: string | undefined): string {
+  if (told !== undefined) return '';
+  return length === null ? 'transfer-encoding: chunked\r\n' : `content-length: ${length}\r\n`;
+}

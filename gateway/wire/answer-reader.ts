@@ -1,0 +1,129 @@
+/** Answers as they come over one connection (RFC 9112), and nothing that could be read in two ways. */
+import { ChunkReader } from './chunks.ts';
+import { eachField, FIELD_LINES, HEAD_END, lengthOf, VALUE } from './fields.ts';
+import { WireError } from './wire-error.ts';
+
+export const ANSWER_HEAD_BYTES_MAX = 64 * 1024;
+
+/** Hears one answer. */
+export interface AnswerReceiver {
+  onHead(status: number, headers: Readonly<Record<string, string>>): void;
+  onBody(bytes: Uint8Array): void;
+  onEnd(): void;
+}
+
+type Body = { readonly kind: 'counted'; left: number } | ChunkReader | 'until close';
+
+const answerHead = new RegExp(`^HTTP/1\\.([01]) ([1-9]\\d\\d)(?: ${VALUE})?\\r\\n${FIELD_LINES}\\r\\n$`);
+
+/** Reads one answer after the other; `begin` comes before each. */
+export class AnswerReader {
+  /** Whether the connection is good for another request, once the answer has ended. */
+  reusable = false;
+  #receiver: AnswerReceiver | null = null;
+  /** The beginning of a head whose end has not come yet. */
+  #early: Buffer | null = null;
+  /** Null until the head is there. */
+  #body: Body | null = null;
+
+  /** Nothing is expected: whatever comes is wrong. */
+  get idle(): boolean {
+    return this.#receiver === null;
+  }
+
+  begin(receiver: AnswerReceiver): void {
+    this.#receiver = receiver;
+    this.#body = null;
+    this.reusable = false;
+  }
+
+  /** What one read brought. Throws `WireError`: then the connection is of no use any more. */
+  read(bytes: Buffer): void {
+    if (this.idle) throw new WireError('bytes came that nobody asked for');
+    let at = 0;
+    while (this.#body === null) {
+      const whole = this.#early === null ? bytes : Buffer.concat([this.#early, bytes]);
+      const end = whole.indexOf(HEAD_END, at);
+      if (end < 0) {
+        this.#keep(whole.subarray(at));
+        return;
+      }
+      this.#early = null;
+      this.#head(whole.toString('latin1', at, end + HEAD_END.length));
+      at = end + HEAD_END.length;
+      bytes = whole;
+    }
+    this.#take(this.#body, bytes, at);
+  }
+
+  /** The other side will send no more. Throws where an answer was still to come. */
+  closed(): void {
+    const receiver = this.#receiver;
+    if (receiver === null) return;
+    if (this.#body !== 'until close') throw new WireError('the connection was closed before the answer ended');
+    this.#end();
+  }
+
+  #keep(bytes: Buffer): void {
+    if (bytes.length > ANSWER_HEAD_BYTES_MAX) throw new WireError('the head of the answer is too long');
+    this.#early = bytes;
+  }
+
+  #head(text: string): void {
+    const parts = text.length > ANSWER_HEAD_BYTES_MAX ? null : answerHead.exec(text);
+    if (parts === null) throw new WireError('the head of the answer is malformed');
+    const status = Number(parts[2]);
+    if (status === 101) throw new WireError('the other side wants another protocol');
+    if (status < 200) return;
+    const headers: Record<string, string> = Object.create(null);
+    eachField(text, text.indexOf('\r\n') + 2, (name, value) => {
+      const before = headers[name];
+      headers[name] = before === undefined ? value : `${before}, ${value}`;
+    });
+    this.#body = bodyOf(status, headers);
+    const connection = (headers.connection ?? '').toLowerCase();
+    this.reusable =
+      this.#body !== 'until close' && (parts[1] === '1' ? !connection.includes('close') : connection === 'keep-alive');
+    this.#receiver?.onHead(status, headers);
+  }
+
+  #take(body: Body, bytes: Buffer, at: number): void {
+    if (body === 'until close') {
+      if (at < bytes.length) this.#receiver?.onBody(bytes.subarray(at));
+    } else if (body instanceof ChunkReader) {
+      body.read(bytes, at);
+      if (body.to > body.from) this.#receiver?.onBody(bytes.subarray(body.from, body.to));
+      if (body.ended) this.#end(body.at < bytes.length);
+    } else {
+      const end = Math.min(at + body.left, bytes.length);
+      body.left -= end - at;
+      if (end > at) this.#receiver?.onBody(bytes.subarray(at, end));
+      if (body.left === 0) this.#end(end < bytes.length);
+    }
+  }
+
+  /** More than the answer came: what it is, nobody asked for. */
+  #end(more = false): void {
+    const receiver = this.#receiver;
+    this.#receiver = null;
+    this.#body = null;
+    if (more) this.reusable = false;
+    receiver?.onEnd();
+  }
+}
+
+/** How long the body is, RFC 9112, §6.3. Two answers to that are none. */
+function bodyOf(status: number, headers: Readonly<Record<string, string>>): Body {
+  const coding = headers['transfer-encoding'];
+  const length = headers['content-length'];
+  if (status === 204 || status === 304) return { kind: 'counted', left: 0 };
+  if (coding !== undefined) {
+    if (length !== undefined || coding.toLowerCase() !== 'chunked')
+      throw new WireError('the length of the answer is unclear');
+    return new ChunkReader();
+  }
+  if (length === undefined) return 'until close';
+  const left = lengthOf(length);
+  if (left === null) throw new WireError('the length of the answer is unclear');
+  return { kind: 'counted', left };
+}

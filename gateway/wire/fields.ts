@@ -1,0 +1,47 @@
+/** What both sides of HTTP/1.1 share: the grammar of a head's lines (RFC 9110, §5; RFC 9112, §5), without what made trouble in its history. */
+
+const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
+const TEXT = '[\\t\\x20-\\x7e\\x80-\\xff]*';
+
+/** A status line's reason, or a field's value. */
+export const VALUE = TEXT;
+
+/** Lines of fields, as the source of a regular expression: names are tokens right before their colon, and no line is folded or ends in a bare LF. */
+export const FIELD_LINES = `(?:${TOKEN}:${TEXT}\\r\\n)*`;
+
+/** The empty line that ends a head, together with the end of the line before it. */
+export const HEAD_END = Buffer.from('\r\n\r\n');
+
+/** Hands out name (lower case) and value of each line of a head, as text that matched `FIELD_LINES`, from an offset on. */
+export function eachField(head: string, from: number, take: (name: string, value: string) => void): void {
+  for (let at = from; ; ) {
+    const end = head.indexOf('\r\n', at);
+    if (end <= at) return;
+    const colon = head.indexOf(':', at);
+    take(head.slice(at, colon).toLowerCase(), withoutSpaces(head, colon + 1, end));
+    at = end + 2;
+  }
+}
+
+/** Spaces alone: of tabs and others around a value, readers think differently. */
+function withoutSpaces(text: string, from: number, to: number): string {
+  while (text.charCodeAt(from) === SPACE) from++;
+  while (to > from && text.charCodeAt(to - 1) === SPACE) to--;
+  return text.slice(from, to);
+}
+
+const SPACE = 0x20;
+const fieldName = new RegExp(`^${TOKEN}$`);
+const fieldValue = new RegExp(`^${TEXT}$`);
+
+/** The line of a field. Throws where name or value could end the line early. */
+export function fieldLine(name: string, value: string): string {
+  if (!fieldName.test(name) || !fieldValue.test(value))
+    throw new TypeError(`the header ${JSON.stringify(name)} cannot be sent`);
+  return `${name}: ${value}\r\n`;
+}
+
+/** A Content-Length: null where it is no plain decimal number. */
+export function lengthOf(value: string): number | null {
+  return /^\d{1,15}$/.test(value) ? Number(value) : null;
+}

@@ -1,0 +1,11 @@
+/** A request as it is sent to a worker. */
+import type { OutboundRequest } from '../../router/outbound.ts';
+import { fieldLine } from './fields.ts';
+
+/** The head with its empty line. Throws `TypeError` where a header could end its line early. */
+export function requestHead({ url, method, headers, body }: OutboundRequest): string {
+  let head = `${method} ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`;
+  for (const name in headers) head += fieldLine(name, headers[name] ?? '');
+  if (body !== undefined) head += `content-length: ${Buffer.byteLength(body)}\r\n`;
+  return `${head}\r\n`;
+}

@@ -1,0 +1,91 @@
+/** The kept connections to workers, by origin: the last one used is used first, so that the others grow old and close. */
+import type { Socket } from 'node:net';
+import { WorkerConnection } from './worker-connection.ts';
+
+export interface ConnectionsOptions {
+  /** Opens a connection to an origin: tells it, or why there is none. */
+  readonly connect: (origin: URL, done: (error: Error | null, socket: Socket | null) => void) => void;
+  /** How long a connection is kept without a call. */
+  readonly idleMs: number;
+}
+
+interface Idle {
+  readonly connection: WorkerConnection;
+  readonly sinceMs: number;
+}
+
+const SWEEP_MS = 500;
+
+export class WorkerConnections {
+  readonly #options: ConnectionsOptions;
+  readonly #all = new Set<WorkerConnection>();
+  readonly #idle = new Map<string, Idle[]>();
+  readonly #sweep: ReturnType<typeof setInterval>;
+  #closed = false;
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options;
+    this.#sweep = setInterval(() => this.#closeOld(), SWEEP_MS);
+    this.#sweep.unref();
+  }
+
+  /** A kept connection that is fit for a call, or null. It is the taker's until the call has ended. */
+  take(origin: string): WorkerConnection | null {
+    const last = this.#idle.get(origin)?.pop();
+    if (last === undefined) return null;
+    if (!this.#isOld(last)) return last.connection;
+    last.connection.close(new Error('idle'));
+    return this.take(origin);
+  }
+
+  /** Opens another connection, the taker's too. */
+  open(url: URL, done: (error: Error | null, connection: WorkerConnection | null) => void): void {
+    const { origin } = url;
+    this.#options.connect(url, (error, socket) => {
+      if (socket === null) return done(error ?? new Error('no connection'), null);
+      const connection = new WorkerConnection(socket, {
+        freed: () => this.give(origin, connection),
+        gone: () => this.#forget(origin, connection),
+      });
+      this.#all.add(connection);
+      if (!this.#closed) return done(null, connection);
+      connection.close(new Error('closed'));
+      done(new Error('closed'), null);
+    });
+  }
+
+  /** Gives a connection back that has no call. */
+  give(origin: string, connection: WorkerConnection): void {
+    const idle = this.#idle.get(origin);
+    const entry = { connection, sinceMs: performance.now() };
+    if (idle === undefined) this.#idle.set(origin, [entry]);
+    else idle.push(entry);
+  }
+
+  /** Breaks off what runs. */
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#sweep);
+    for (const connection of this.#all) connection.close(new Error('the gateway closes its connections'));
+  }
+
+  #isOld({ sinceMs }: Idle): boolean {
+    return performance.now() - sinceMs >= this.#options.idleMs;
+  }
+
+  #closeOld(): void {
+    for (const idle of this.#idle.values()) {
+      const young = idle.findIndex((entry) => !this.#isOld(entry));
+      for (const { connection } of young < 0 ? idle.splice(0) : idle.splice(0, young))
+        connection.close(new Error('idle'));
+    }
+  }
+
+  #forget(origin: string, connection: WorkerConnection): void {
+    this.#all.delete(connection);
+    const idle = this.#idle.get(origin);
+    const at = idle?.findIndex((entry) => entry.connection === connection) ?? -1;
+    if (at >= 0) idle?.splice(at, 1);
+    if (idle?.length === 0) this.#idle.delete(origin);
+  }
+}
