@@ -52,7 +52,7 @@ test('a header that could end its line early is an error, nothing is sent, and t
   const { url, heard } = await serveBytes(empty);
   const created = outboundFor();
   await hear(created, url);
-  for (const headers of [{ authorization: 'Bearer a\r\nx: y' }, { 'a b': 'c' }, { a: 'b\0' }])
+  for (const headers of [{ authorization: 'Bearer a\r\nx: y' }, { a: 'b\0' }])
     expect((await hear(created, url, { headers })).log.at(-1)).toBe('error');
   await hear(created, url);
   expect(heard.map((text) => text.split('\r\n\r\n').length)).toEqual([3]);
