@@ -29,12 +29,12 @@ function listen(reader: AnswerReader): Heard {
 }
 
 /** One answer, whole or in pieces. `closes`: the other side closes after it. */
-function readAnswer(pieces: readonly Buffer[], closes = false): Heard & { reusable: boolean } {
+function readAnswer(pieces: readonly Buffer[], closes = false): Heard & { keptMs: number } {
   const reader = new AnswerReader();
   const heard = listen(reader);
   for (const piece of pieces) reader.read(Buffer.from(piece));
   if (closes) reader.closed();
-  return { ...heard, reusable: reader.reusable };
+  return { ...heard, keptMs: reader.keptMs };
 }
 
 const text = (bytes: string) => [Buffer.from(bytes, 'latin1')];
@@ -47,30 +47,41 @@ test('a counted answer, one in chunks, one without a body and one until the clos
     headers: { 'content-type': 'a/b', 'content-length': '3' },
     body: 'abc',
     ended: true,
-    reusable: true,
+    keptMs: Number.POSITIVE_INFINITY,
   });
   const chunks = '3;name="a;b"\r\nabc\r\n0A \r\n0123456789\r\n0\r\nX-Trailer: x\r\n\r\n';
   expect(read(`${ok}Transfer-Encoding: Chunked\r\n\r\n${chunks}`)).toMatchObject({
     body: 'abc0123456789',
     ended: true,
-    reusable: true,
+    keptMs: Number.POSITIVE_INFINITY,
   });
-  expect(read('HTTP/1.1 204\r\n\r\n')).toMatchObject({ status: 204, body: '', ended: true, reusable: true });
-  expect(read(`${ok}\r\nabc`, true)).toMatchObject({ body: 'abc', ended: true, reusable: false });
+  expect(read('HTTP/1.1 204\r\n\r\n')).toMatchObject({
+    status: 204,
+    body: '',
+    ended: true,
+    keptMs: Number.POSITIVE_INFINITY,
+  });
+  expect(read(`${ok}\r\nabc`, true)).toMatchObject({ body: 'abc', ended: true, keptMs: 0 });
   expect(
     read(`HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\n${ok}content-length: 0\r\n\r\n`),
   ).toMatchObject({ status: 200, ended: true });
 });
 
-test.each<[string, string, boolean]>([
-  ['HTTP/1.1 says nothing', `${ok}content-length: 0\r\n\r\n`, true],
-  ['HTTP/1.1 says close', `${ok}connection: Close\r\ncontent-length: 0\r\n\r\n`, false],
-  ['HTTP/1.0 says nothing', 'HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n', false],
-  ['HTTP/1.0 says keep-alive', 'HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n', true],
-  ['more follows than the answer', `${ok}content-length: 1\r\n\r\nab`, false],
-  ['more follows than the chunks', `${ok}transfer-encoding: chunked\r\n\r\n0\r\n\r\nx`, false],
-])('%s: the connection is used again: %#', (_, bytes, reusable) => {
-  expect(readAnswer(text(bytes))).toMatchObject({ ended: true, reusable });
+test.each<[string, string, number]>([
+  ['HTTP/1.1 says nothing', `${ok}content-length: 0\r\n\r\n`, Number.POSITIVE_INFINITY],
+  ['HTTP/1.1 says close', `${ok}connection: Close\r\ncontent-length: 0\r\n\r\n`, 0],
+  ['HTTP/1.0 says nothing', 'HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n', 0],
+  [
+    'HTTP/1.0 says keep-alive',
+    'HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n',
+    Number.POSITIVE_INFINITY,
+  ],
+  ['it is kept for a while', `${ok}keep-alive: max=3, timeout=5\r\ncontent-length: 0\r\n\r\n`, 4_000],
+  ['it is kept for a moment', `${ok}keep-alive: timeout=1\r\ncontent-length: 0\r\n\r\n`, 0],
+  ['more follows than the answer', `${ok}content-length: 1\r\n\r\nab`, 0],
+  ['more follows than the chunks', `${ok}transfer-encoding: chunked\r\n\r\n0\r\n\r\nx`, 0],
+])('%s: the connection is good for another request, for so long or not at all: %#', (_, bytes, keptMs) => {
+  expect(readAnswer(text(bytes))).toMatchObject({ ended: true, keptMs });
 });
 
 const chunked = `${ok}transfer-encoding: chunked\r\n\r\n`;
@@ -149,7 +160,7 @@ test('wherever an answer is cut, it reads the same, and the next one on the conn
           const heard = listen(reader);
           for (const piece of cutAt(bytes, cuts)) reader.read(Buffer.from(piece));
           expect(heard).toMatchObject({ status: 200, body, ended: true });
-          expect(reader).toMatchObject({ reusable: true, idle: true });
+          expect(reader).toMatchObject({ keptMs: Number.POSITIVE_INFINITY, idle: true });
         }
       },
     ),

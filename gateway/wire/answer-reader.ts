@@ -12,14 +12,16 @@ export interface AnswerReceiver {
   onEnd(): void;
 }
 
+const WAY_MS = 1_000;
+
 type Body = { readonly kind: 'counted'; left: number } | ChunkReader | 'until close';
 
 const answerHead = new RegExp(`^HTTP/1\\.([01]) ([1-9]\\d\\d)(?: ${VALUE})?\\r\\n${FIELD_LINES}\\r\\n$`);
 
 /** Reads one answer after the other; `begin` comes before each. */
 export class AnswerReader {
-  /** Whether the connection is good for another request, once the answer has ended. */
-  reusable = false;
+  /** For how long the connection is good for another request, once the answer has ended: 0 when it is not, infinite when nothing was said. */
+  keptMs = 0;
   #receiver: AnswerReceiver | null = null;
   /** The beginning of a head whose end has not come yet. */
   #early: Buffer | null = null;
@@ -34,7 +36,7 @@ export class AnswerReader {
   begin(receiver: AnswerReceiver): void {
     this.#receiver = receiver;
     this.#body = null;
-    this.reusable = false;
+    this.keptMs = 0;
   }
 
   /** What one read brought. Throws `WireError`: then the connection is of no use any more. */
@@ -81,9 +83,8 @@ export class AnswerReader {
       headers[name] = before === undefined ? value : `${before}, ${value}`;
     });
     this.#body = bodyOf(status, headers);
-    const connection = (headers.connection ?? '').toLowerCase();
-    this.reusable =
-      this.#body !== 'until close' && (parts[1] === '1' ? !connection.includes('close') : connection === 'keep-alive');
+    const isKept = this.#body !== 'until close' && keepsConnection(parts[1], headers.connection);
+    this.keptMs = isKept ? keptMsOf(headers['keep-alive']) : 0;
     this.#receiver?.onHead(status, headers);
   }
 
@@ -107,7 +108,7 @@ export class AnswerReader {
     const receiver = this.#receiver;
     this.#receiver = null;
     this.#body = null;
-    if (more) this.reusable = false;
+    if (more) this.keptMs = 0;
     receiver?.onEnd();
   }
 }
@@ -126,4 +127,16 @@ function bodyOf(status: number, headers: Readonly<Record<string, string>>): Body
   const left = lengthOf(length);
   if (left === null) throw new WireError('the length of the answer is unclear');
   return { kind: 'counted', left };
+}
+
+/** RFC 9112, §9.3. */
+function keepsConnection(minorVersion: string | undefined, connection = ''): boolean {
+  const said = connection.toLowerCase();
+  return minorVersion === '1' ? !said.includes('close') : said === 'keep-alive';
+}
+
+/** What a server says of its patience, less what a request needs on its way: one that finds the connection closed is lost. */
+function keptMsOf(keepAlive = ''): number {
+  const seconds = /\btimeout=(\d{1,6})\b/i.exec(keepAlive)?.[1];
+  return seconds === undefined ? Number.POSITIVE_INFINITY : Math.max(0, Number(seconds) * 1_000 - WAY_MS);
 }

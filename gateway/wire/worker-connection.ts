@@ -13,15 +13,12 @@ export interface CallReceiver extends AnswerReceiver {
 export class WorkerConnection {
   readonly #socket: Socket;
   readonly #reader = new AnswerReader();
-  readonly #freed: (connection: WorkerConnection) => void;
+  readonly #freed: (keptMs: number) => void;
   #receiver: CallReceiver | null = null;
   #error: Error | null = null;
 
-  /** `freed` hears that another call may be sent, and `gone` that never again one can be. */
-  constructor(
-    socket: Socket,
-    told: { freed: (connection: WorkerConnection) => void; gone: (connection: WorkerConnection) => void },
-  ) {
+  /** `freed` hears that another call may be sent, and for how long, and `gone` that never again one can be. */
+  constructor(socket: Socket, told: { freed: (keptMs: number) => void; gone: () => void }) {
     this.#socket = socket;
     this.#freed = told.freed;
     socket.setNoDelay(true);
@@ -32,8 +29,12 @@ export class WorkerConnection {
     });
     socket.on('close', () => {
       this.#fail(this.#error ?? new Error('the connection was closed'));
-      told.gone(this);
+      told.gone();
     });
+  }
+
+  get isOpen(): boolean {
+    return !this.#socket.destroyed;
   }
 
   /** Throws `TypeError` where the request cannot be sent; the connection is free then. */
@@ -79,10 +80,11 @@ export class WorkerConnection {
   /** The answer is complete. A worker that answered before it had read the request cannot be asked again over this connection. */
   #ended(): void {
     this.#receiver = null;
-    if (!this.#reader.reusable || this.#socket.writableLength > 0) this.#socket.destroy();
+    const { keptMs } = this.#reader;
+    if (keptMs === 0 || this.#socket.writableLength > 0) this.#socket.destroy();
     else {
       this.#socket.resume();
-      this.#freed(this);
+      this.#freed(keptMs);
     }
   }
 

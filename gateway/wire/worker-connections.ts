@@ -11,7 +11,8 @@ export interface ConnectionsOptions {
 
 interface Idle {
   readonly connection: WorkerConnection;
-  readonly sinceMs: number;
+  /** When it is too old for a call. */
+  readonly untilMs: number;
 }
 
 const SWEEP_MS = 500;
@@ -33,7 +34,7 @@ export class WorkerConnections {
   take(origin: string): WorkerConnection | null {
     const last = this.#idle.get(origin)?.pop();
     if (last === undefined) return null;
-    if (!this.#isOld(last)) return last.connection;
+    if (last.connection.isOpen && !isOld(last)) return last.connection;
     last.connection.close(new Error('idle'));
     return this.take(origin);
   }
@@ -44,7 +45,7 @@ export class WorkerConnections {
     this.#options.connect(url, (error, socket) => {
       if (socket === null) return done(error ?? new Error('no connection'), null);
       const connection = new WorkerConnection(socket, {
-        freed: () => this.give(origin, connection),
+        freed: (keptMs) => this.give(origin, connection, keptMs),
         gone: () => this.#forget(origin, connection),
       });
       this.#all.add(connection);
@@ -54,10 +55,10 @@ export class WorkerConnections {
     });
   }
 
-  /** Gives a connection back that has no call. */
-  give(origin: string, connection: WorkerConnection): void {
+  /** Gives a connection back that has no call. `keptMs` is for how long the other side keeps it. */
+  give(origin: string, connection: WorkerConnection, keptMs = Number.POSITIVE_INFINITY): void {
     const idle = this.#idle.get(origin);
-    const entry = { connection, sinceMs: performance.now() };
+    const entry = { connection, untilMs: performance.now() + Math.min(keptMs, this.#options.idleMs) };
     if (idle === undefined) this.#idle.set(origin, [entry]);
     else idle.push(entry);
   }
@@ -69,16 +70,9 @@ export class WorkerConnections {
     for (const connection of this.#all) connection.close(new Error('the gateway closes its connections'));
   }
 
-  #isOld({ sinceMs }: Idle): boolean {
-    return performance.now() - sinceMs >= this.#options.idleMs;
-  }
-
   #closeOld(): void {
-    for (const idle of this.#idle.values()) {
-      const young = idle.findIndex((entry) => !this.#isOld(entry));
-      for (const { connection } of young < 0 ? idle.splice(0) : idle.splice(0, young))
-        connection.close(new Error('idle'));
-    }
+    for (const idle of this.#idle.values())
+      for (const { connection } of idle.filter(isOld)) connection.close(new Error('idle'));
   }
 
   #forget(origin: string, connection: WorkerConnection): void {
@@ -88,4 +82,8 @@ export class WorkerConnections {
     if (at >= 0) idle?.splice(at, 1);
     if (idle?.length === 0) this.#idle.delete(origin);
   }
+}
+
+function isOld({ untilMs }: Idle): boolean {
+  return performance.now() >= untilMs;
 }
