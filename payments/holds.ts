@@ -196,8 +196,11 @@ class OpenHold implements Hold {
 
   /** A charge that the journal cannot keep is safe only in the database. */
   async #acknowledgement(settled: Promise<void>): Promise<void> {
-    const { journal, ack } = this.#options;
-    if (ack === 'database' || journal === null || !(await journal.flushed())) await settled;
+    const { journal, ack, settler } = this.#options;
+    if (ack === 'database' || journal === null || !(await journal.flushed())) {
+      settler.hurry();
+      await settled;
+    }
   }
 
   #journal(kind: 'open' | 'progress' | 'close', text: string): void {

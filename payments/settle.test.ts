@@ -22,16 +22,19 @@ async function leased(sql: Sql) {
   return { accountId, instance, call };
 }
 
-function testSettler(sql: Sql) {
+function testSettler(sql: Sql, fillMs?: number) {
   const reports: unknown[] = [];
   const settled: unknown[] = [];
   const settler = new Settler({
     sql,
     settled: (call) => void settled.push(call),
     report: (error) => void reports.push(error),
+    ...(fillMs === undefined ? {} : { fillMs }),
   });
   return { settler, reports, settled };
 }
+
+const HOUR_MS = 3_600_000;
 
 test('the same batch again, also at once and in other company, charges nothing more', async () => {
   await using database = await testDatabase();
@@ -58,6 +61,29 @@ test('more calls than a batch holds are all settled, and each is told to the jou
   expect(settled).toHaveLength(2_500);
   expect(settler.waiting).toBe(0);
   expect(await balances(database.sql, accountId)).toMatchObject({ escrow: 200n });
+  await instance.close();
+});
+
+test('calls that nobody waits for share a statement, until somebody waits for one of them, or no more fit in', async () => {
+  await using database = await testDatabase();
+  const { instance, call } = await leased(database.sql);
+  const { settler, settled } = testSettler(database.sql, HOUR_MS);
+  for (let i = 0; i < 10; i++) {
+    void settler.add(call(1n));
+    await new Promise(setImmediate);
+  }
+  await database.sql`select pg_sleep(0.1)`;
+  expect(settled).toHaveLength(0);
+  await settler.drain();
+  expect(settled).toHaveLength(10);
+  const wanted = settler.add(call(1n));
+  settler.hurry();
+  await wanted;
+  const [row] = await database.sql<object[]>`select count(*)::int as txns from txn where kind = 'settle'`;
+  expect(row).toEqual({ txns: 2 });
+  for (let i = 0; i < 1_001; i++) void settler.add(call(0n));
+  await expect.poll(() => settled.length).toBe(11 + 1_000);
+  await settler.drain();
   await instance.close();
 });
 

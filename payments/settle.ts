@@ -18,19 +18,26 @@ export interface SettlerOptions {
   readonly sql: Sql;
   /** Hears of each call that is settled. */
   readonly settled: (call: ClosedCall) => void;
+  /** How long a batch fills when nobody waits for it; see `FILL_MS`. */
+  readonly fillMs?: number;
   /** Hears of errors that waiting does not mend, and of calls that were posted in another way than they should. */
   readonly report: (error: unknown) => void;
 }
 
 interface Batch {
   readonly calls: ClosedCall[];
+  /** Resolved when it is to fill no longer. */
+  readonly wanted: PromiseWithResolvers<'wanted'>;
   readonly committed: PromiseWithResolvers<void>;
 }
 
 const BATCH_CALLS_MAX = 1_000;
 /** Statements under way at once, while there are full batches: the next is parsed while the last one is committed. */
 const STATEMENTS_MAX = 2;
-const BATCH_WAIT_MS = 5;
+/** How long a batch fills when nobody waits for it: each statement costs the database more than the calls in it do. */
+const FILL_MS = 50;
+/** And when somebody does: others may wait for theirs. */
+const WANTED_FILL_MS = 5;
 const STATEMENT_DEADLINE_MS = 10_000;
 const CHECK_VIOLATION = '23514';
 /** The checks that single calls of a batch may meet. */
@@ -38,8 +45,10 @@ const BALANCE_CHECK = 'account_balance_at_or_above_floor';
 
 export class Settler {
   readonly #options: SettlerOptions;
-  /** The batches that no statement has taken yet; the last one is being filled. */
-  readonly #batches: Batch[] = [];
+  /** The batch that new calls go into. */
+  #open: Batch | null = null;
+  /** The batches that no statement has taken yet. */
+  readonly #untaken: Batch[] = [];
   /** All that are not committed, the oldest first. */
   readonly #pending: Batch[] = [];
   /** The errors that keep batches from being settled and that waiting does not mend. */
@@ -52,17 +61,16 @@ export class Settler {
     this.#options = options;
   }
 
-  /** Hands a call over; resolves when it is committed. Never rejects: while the database is away it waits. */
+  /** Hands a call over; resolves when it is committed: see `hurry`. Never rejects: while the database is away it waits. */
   add(call: ClosedCall): Promise<void> {
-    let batch = this.#batches.at(-1);
-    if (batch === undefined || batch.calls.length >= BATCH_CALLS_MAX) {
-      batch = { calls: [], committed: Promise.withResolvers() };
-      this.#batches.push(batch);
-      this.#pending.push(batch);
-    }
+    const batch = this.#open ?? this.#begin();
     batch.calls.push(call);
     this.#waiting += 1;
-    if (this.#statements < STATEMENTS_MAX && this.#statements < this.#batches.length) void this.#commitAll();
+    if (batch.calls.length >= BATCH_CALLS_MAX) {
+      this.#open = null;
+      batch.wanted.resolve('wanted');
+    }
+    if (this.#statements < STATEMENTS_MAX && this.#statements < this.#untaken.length) void this.#commitAll();
     return batch.committed.promise;
   }
 
@@ -71,8 +79,14 @@ export class Settler {
     return this.#failures.values().next().value ?? null;
   }
 
+  /** Somebody waits for what was handed over so far. */
+  hurry(): void {
+    for (const { wanted } of this.#pending) wanted.resolve('wanted');
+  }
+
   /** Resolves when everything handed over so far is committed. */
   async drain(): Promise<void> {
+    this.hurry();
     await Promise.all(this.#pending.map(({ committed }) => committed.promise));
   }
 
@@ -86,12 +100,20 @@ export class Settler {
     this.#stopped = true;
   }
 
+  #begin(): Batch {
+    const batch = { calls: [], wanted: Promise.withResolvers<'wanted'>(), committed: Promise.withResolvers<void>() };
+    this.#open = batch;
+    this.#untaken.push(batch);
+    this.#pending.push(batch);
+    return batch;
+  }
+
   async #commitAll(): Promise<void> {
     this.#statements += 1;
-    for (let batch = this.#batches[0]; batch !== undefined && !this.#stopped; batch = this.#batches[0]) {
-      if (batch.calls.length < BATCH_CALLS_MAX) await sleep(BATCH_WAIT_MS);
-      const due = this.#batches.shift();
-      if (due !== undefined) await this.#commit(due);
+    for (let batch = this.#untaken.shift(); batch !== undefined && !this.#stopped; batch = this.#untaken.shift()) {
+      await filled(batch, this.#options.fillMs ?? FILL_MS);
+      if (this.#open === batch) this.#open = null;
+      await this.#commit(batch);
     }
     this.#statements -= 1;
   }
@@ -148,4 +170,13 @@ export class Settler {
     if (!this.#failures.has(batch)) this.#options.report(error);
     this.#failures.set(batch, error);
   }
+}
+
+/** Resolves when the batch is as full as it is going to be. */
+async function filled({ calls, wanted }: Batch, fillMs: number): Promise<void> {
+  const fill = new AbortController();
+  const end = await Promise.race([sleep(fillMs, 'filled', { signal: fill.signal }), wanted.promise]);
+  if (end === 'filled') return;
+  fill.abort();
+  if (calls.length < BATCH_CALLS_MAX) await sleep(WANTED_FILL_MS);
 }
