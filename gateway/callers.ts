@@ -12,19 +12,19 @@ export class Callers {
   /** Stands between the server's socket and its parser. */
   constructor(server: Server, host: Pick<CallerHost, 'firstByteMs' | 'keeps' | 'serve'>) {
     this.#server = server;
-    const [read] = server.listeners('connection') as ((socket: Socket) => void)[];
+    const [parse] = server.listeners('connection') as ((socket: Socket) => void)[];
     server.removeAllListeners('connection');
     server.on('connection', (socket: Socket) => {
-      const connection = new CallerConnection(socket, {
+      const connection: CallerConnection = new CallerConnection(socket, {
         ...host,
-        handOver: (socket, bytes) => {
+        handOver: (bytes) => {
           // Read again from the beginning, before anything else that comes.
           socket.pause();
           socket.unshift(bytes);
-          read?.call(server, socket);
+          parse?.call(server, socket);
           socket.resume();
         },
-        gone: (connection) => this.#connections.delete(connection),
+        gone: () => this.#connections.delete(connection),
       });
       this.#connections.add(connection);
     });

@@ -12,8 +12,6 @@ export interface AnswerReceiver {
   onEnd(): void;
 }
 
-const WAY_MS = 1_000;
-
 type Body = { readonly kind: 'counted'; left: number } | ChunkReader | 'until close';
 
 const answerHead = new RegExp(`^HTTP/1\\.([01]) ([1-9]\\d\\d)(?: ${VALUE})?\\r\\n${FIELD_LINES}\\r\\n$`);
@@ -134,6 +132,8 @@ function keepsConnection(minorVersion: string | undefined, connection = ''): boo
   const said = connection.toLowerCase();
   return minorVersion === '1' ? !said.includes('close') : said === 'keep-alive';
 }
+
+const WAY_MS = 1_000;
 
 /** What a server says of its patience, less what a request needs on its way: one that finds the connection closed is lost. */
 function keptMsOf(keepAlive = ''): number {

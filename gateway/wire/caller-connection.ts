@@ -12,8 +12,8 @@ export interface CallerHost {
   /** Begins a call, or says null where it serves no such request. */
   readonly serve: (request: PlainRequest, connection: CallerConnection) => ServedCall | null;
   /** Takes the connection and what has been read of its next request. Nothing here touches it any more. */
-  readonly handOver: (socket: Socket, bytes: Buffer) => void;
-  readonly gone: (connection: CallerConnection) => void;
+  readonly handOver: (bytes: Buffer) => void;
+  readonly gone: () => void;
 }
 
 /** A call as its connection sees it. */
@@ -160,7 +160,7 @@ export class CallerConnection {
     this.#call?.callerLeft();
     this.#call = null;
     this.#early = null;
-    this.#host.gone(this);
+    this.#host.gone();
   }
 
   #handOver(bytes: Buffer): void {
@@ -170,7 +170,7 @@ export class CallerConnection {
     socket.off('close', this.#onClose);
     socket.off('error', this.#onError);
     socket.off('drain', this.#onDrained);
-    this.#host.gone(this);
-    this.#host.handOver(socket, bytes);
+    this.#host.gone();
+    this.#host.handOver(bytes);
   }
 }

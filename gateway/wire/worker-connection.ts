@@ -39,14 +39,13 @@ export class WorkerConnection {
 
   /** Throws `TypeError` where the request cannot be sent; the connection is free then. */
   send(request: OutboundRequest, receiver: CallReceiver): void {
-    const head = requestHead(request);
+    const body = typeof request.body === 'string' ? Buffer.from(request.body) : request.body;
+    const head = requestHead(request, body?.length);
     this.#receiver = receiver;
     this.#reader.begin(receiver);
-    const { body } = request;
-    if (body === undefined) this.#socket.write(head, 'latin1');
-    else if (typeof body === 'string') this.#socket.write(head + body);
-    else if (body.length <= TEXT_BYTES_MAX) this.#socket.write(head + byteText(body), 'latin1');
-    else {
+    if (body === undefined || body.length <= TEXT_BYTES_MAX) {
+      this.#socket.write(head + byteText(body ?? ''), 'latin1');
+    } else {
       this.#socket.cork();
       this.#socket.write(head, 'latin1');
       this.#socket.write(body);
