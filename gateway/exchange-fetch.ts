@@ -24,7 +24,7 @@ export class FetchExchange implements Exchange {
     this.response = new Promise((resolve) => {
       this.#answer = resolve;
     });
-    const leave = () => this.control.abort(new CallerLeft('the caller closed the connection'));
+    const leave = () => this.control.abort(new CallerLeft());
     request.signal.addEventListener('abort', leave, { once: true });
     this.#stream = new ReadableStream<Uint8Array>({
       start: (controller) => {

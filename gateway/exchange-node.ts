@@ -5,7 +5,7 @@ import type { Limits } from './config.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { bodyTimeout, CallerLeft, type Exchange } from './exchange.ts';
 import { LINGER_MS } from './wire/caller-connection.ts';
-import { byteText, chunkOf, LAST_CHUNK, TEXT_BYTES_MAX } from './wire/framing.ts';
+import { byteText, chunkOf, joined, LAST_CHUNK, TEXT_BYTES_MAX } from './wire/framing.ts';
 
 /**
  * Bytes are handed to Node as text of one byte a character, and chunks are framed here: an event of a stream is then one string, written at once,
@@ -24,7 +24,7 @@ export class NodeExchange implements Exchange {
     this.#response = response;
     this.#limits = limits;
     response.on('close', () => {
-      if (!response.writableFinished) this.control.abort(new CallerLeft('the caller closed the connection'));
+      if (!response.writableFinished) this.control.abort(new CallerLeft());
     });
   }
 
@@ -89,7 +89,7 @@ function tooLarge(limits: Limits): ApiError {
 }
 
 function readBody(request: IncomingMessage, limits: Limits): Promise<Uint8Array> {
-  const left = (cause?: Error) => new CallerLeft('the caller closed the connection', { cause });
+  const left = (cause?: Error) => new CallerLeft({ cause });
   if (Number(request.headers['content-length'] ?? 0) > limits.bodyBytes) return Promise.reject(tooLarge(limits));
   // Its events are over: nothing would ever come.
   if (request.destroyed) return Promise.reject(left());
@@ -108,7 +108,7 @@ function readBody(request: IncomingMessage, limits: Limits): Promise<Uint8Array>
     });
     request.on('end', () => {
       clearTimeout(timer);
-      resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks));
+      resolve(joined(chunks));
     });
     request.on('error', (error) => {
       clearTimeout(timer);

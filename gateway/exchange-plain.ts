@@ -4,17 +4,17 @@ import type { Limits } from './config.ts';
 import { bodyTimeout, CallerLeft, type Exchange } from './exchange.ts';
 import { headEnd, headLines } from './wire/answer-head.ts';
 import type { CallerConnection } from './wire/caller-connection.ts';
-import { byteText, chunkOf, LAST_CHUNK, TEXT_BYTES_MAX } from './wire/framing.ts';
+import { byteText, chunkOf, joined, LAST_CHUNK } from './wire/framing.ts';
 import type { PlainRequest } from './wire/plain-request.ts';
 
 export class PlainExchange implements Exchange {
   readonly control = new Ending();
+  headSent = false;
   readonly #request: PlainRequest;
   readonly #connection: CallerConnection;
   readonly #limits: Limits;
   /** What was told of the head: it is sent with the first bytes that follow it. */
   #lines = '';
-  #headSent = false;
   #headers: Readonly<Record<string, string>> = {};
   #inChunks = false;
   /** The answer has ended: what is said after it must not get into the next one's. */
@@ -30,17 +30,13 @@ export class PlainExchange implements Exchange {
     this.#limits = limits;
   }
 
-  get headSent(): boolean {
-    return this.#headSent || this.#lines !== '';
-  }
-
   header(name: string): string | undefined {
     return this.#request.headers.get(name);
   }
 
   body(): Promise<Uint8Array> {
-    if (this.#bodyIsWhole) return Promise.resolve(this.#joined());
-    const left = () => new CallerLeft('the caller closed the connection');
+    if (this.#bodyIsWhole) return Promise.resolve(joined(this.#parts));
+    const left = () => new CallerLeft();
     if (this.control.aborted) return Promise.reject(left());
     this.#connection.readOn();
     return new Promise((resolve, reject) => {
@@ -50,13 +46,14 @@ export class PlainExchange implements Exchange {
         clearTimeout(timer);
         settle();
       };
-      this.#waiting = { whole: over(() => resolve(this.#joined())), left: over(() => reject(left())) };
+      this.#waiting = { whole: over(() => resolve(joined(this.#parts))), left: over(() => reject(left())) };
     });
   }
 
   head(status: number, headers: Readonly<Record<string, string>>): void {
     this.#lines = headLines(status, headers);
     this.#headers = headers;
+    this.headSent = true;
   }
 
   write(bytes: Uint8Array | string): boolean {
@@ -73,11 +70,10 @@ export class PlainExchange implements Exchange {
   end(bytes: Uint8Array | string = ''): void {
     if (this.#over) return;
     this.#over = true;
-    const length = typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.length;
-    const head = this.#takeHead(length);
-    if (this.#inChunks) this.#connection.write(head + chunkOf(byteText(bytes)) + LAST_CHUNK);
-    else if (typeof bytes !== 'string' && length > TEXT_BYTES_MAX) this.#connection.writeLong(head, bytes);
-    else this.#connection.write(head + byteText(bytes));
+    const body = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
+    const head = this.#takeHead(body.length);
+    if (this.#inChunks) this.#connection.write(head + chunkOf(byteText(body)) + LAST_CHUNK);
+    else this.#connection.writeWhole(head, body);
     this.#connection.ended();
   }
 
@@ -92,7 +88,7 @@ export class PlainExchange implements Exchange {
   /** The connection is gone before its answer ended. */
   callerLeft(): void {
     this.#waiting?.left();
-    this.control.abort(new CallerLeft('the caller closed the connection'));
+    this.control.abort(new CallerLeft());
   }
 
   /** The head's text where it has not left yet. The length is the whole body's, or null when more follows. */
@@ -100,15 +96,9 @@ export class PlainExchange implements Exchange {
     const lines = this.#lines;
     if (lines === '') return '';
     this.#lines = '';
-    this.#headSent = true;
     const { connection, 'content-length': told } = this.#headers;
     this.#inChunks = length === null && told === undefined;
     return lines + headEnd(framing(length, told), this.#connection.keep(connection !== 'close'));
-  }
-
-  #joined(): Uint8Array {
-    const [only] = this.#parts;
-    return only !== undefined && this.#parts.length === 1 ? only : Buffer.concat(this.#parts);
   }
 }
 

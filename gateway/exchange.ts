@@ -29,6 +29,10 @@ export interface Exchange extends Responder {
 /** Why a call ends before its answer does. */
 export class CallerLeft extends Error {
   override readonly name = 'CallerLeft';
+
+  constructor(options?: ErrorOptions) {
+    super('the caller closed the connection', options);
+  }
 }
 
 export class DeadlineExceeded extends Error {

@@ -181,12 +181,12 @@ export class Recording implements Responder {
   /** The worker is let go at once: whether its caller gave up or lost the connection, nobody can tell yet. */
   #lose(): void {
     this.#state = 'lost';
-    this.control.abort(callerLeft());
+    this.control.abort(new CallerLeft());
   }
 
   #giveUp(): void {
     this.#keeper.forget(this);
-    this.control.abort(callerLeft());
+    this.control.abort(new CallerLeft());
   }
 
   /** Keeps bytes, unless that makes more than `bytesMax` or than there is memory for: then none are kept at all. */
@@ -202,8 +202,4 @@ export class Recording implements Responder {
     this.#keeper.tooLong(this);
     if (this.#callers.size === 0) this.#giveUp();
   }
-}
-
-function callerLeft(): CallerLeft {
-  return new CallerLeft('the caller closed the connection');
 }

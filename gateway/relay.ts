@@ -10,6 +10,7 @@ import type { Call } from './call.ts';
 import { type ApiError, apiError, errorBody } from './errors.ts';
 import { DeadlineExceeded, Draining, type Responder } from './exchange.ts';
 import { cutUsage, withCharge } from './usage-bytes.ts';
+import { joined } from './wire/framing.ts';
 
 const streamHeaders = {
   'content-type': 'text/event-stream; charset=utf-8',
@@ -153,9 +154,8 @@ class StreamRelay {
   /** Once for all frames that one read off the worker's socket brought: what costs is the write, not the bytes. */
   #flush(): void {
     this.#flushIsDue = false;
-    const [only] = this.#pieces;
-    if (only === undefined) return;
-    const bytes = this.#pieces.length === 1 ? only : Buffer.concat(this.#pieces);
+    if (this.#pieces.length === 0) return;
+    const bytes = joined(this.#pieces);
     this.#pieces.length = 0;
     if (!this.#exchange.write(bytes)) this.#stream.rest.pause();
     const nowMs = this.#call.now();

@@ -1,6 +1,7 @@
 /** One connection of a caller, for as long as its requests are plain: one call at a time. */
 import type { Socket } from 'node:net';
 import { KEEP_ALIVE_MS } from './answer-head.ts';
+import { writeWhole } from './framing.ts';
 import { type PlainRequest, readPlainRequest } from './plain-request.ts';
 
 /** What the connection asks of those who own it. */
@@ -71,11 +72,9 @@ export class CallerConnection {
     return this.#socket.write(text, 'latin1');
   }
 
-  writeLong(head: string, body: Uint8Array): void {
-    this.#socket.cork();
-    this.#socket.write(head, 'latin1');
-    this.#socket.write(body);
-    this.#socket.uncork();
+  /** The whole answer, its head as such text. */
+  writeWhole(head: string, body: Uint8Array): void {
+    writeWhole(this.#socket, head, body);
   }
 
   /** The body is wanted: until then no more than one read of it is taken. */

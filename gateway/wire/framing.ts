@@ -1,4 +1,5 @@
 /** Bytes as they are written: text of one byte a character is one string, written at once, where buffers would be gathered. */
+import type { Socket } from 'node:net';
 
 /** Bodies up to this length leave as text in one piece with their head; a longer one is not copied for that. */
 export const TEXT_BYTES_MAX = 16_384;
@@ -14,4 +15,22 @@ export function byteText(bytes: Uint8Array | string): string {
 /** RFC 9112, §7.1. An empty one would end the answer. */
 export function chunkOf(text: string): string {
   return text === '' ? '' : `${text.length.toString(16)}\r\n${text}\r\n`;
+}
+
+/** Writes a head, text of one byte a character, and its whole body. */
+export function writeWhole(socket: Socket, head: string, body: Uint8Array): void {
+  if (body.length <= TEXT_BYTES_MAX) {
+    socket.write(head + byteText(body), 'latin1');
+  } else {
+    socket.cork();
+    socket.write(head, 'latin1');
+    socket.write(body);
+    socket.uncork();
+  }
+}
+
+/** The pieces as one; a single one is not copied. */
+export function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const [only] = pieces;
+  return only !== undefined && pieces.length === 1 ? only : Buffer.concat(pieces);
 }

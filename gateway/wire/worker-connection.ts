@@ -2,13 +2,15 @@
 import type { Socket } from 'node:net';
 import type { OutboundRequest } from '../../router/outbound.ts';
 import { AnswerReader, type AnswerReceiver } from './answer-reader.ts';
-import { byteText, TEXT_BYTES_MAX } from './framing.ts';
+import { writeWhole } from './framing.ts';
 import { requestHead } from './request-text.ts';
 
 /** Hears one answer, and in its place, or in its middle, why none comes. After `onEnd` or `onError` nothing more is called. */
 export interface CallReceiver extends AnswerReceiver {
   onError(error: Error): void;
 }
+
+const NOTHING = new Uint8Array(0);
 
 export class WorkerConnection {
   readonly #socket: Socket;
@@ -21,7 +23,6 @@ export class WorkerConnection {
   constructor(socket: Socket, told: { freed: (keptMs: number) => void; gone: () => void }) {
     this.#socket = socket;
     this.#freed = told.freed;
-    socket.setNoDelay(true);
     socket.on('data', (bytes: Buffer) => this.#read(bytes));
     socket.on('end', () => this.#closed());
     socket.on('error', (error) => {
@@ -43,14 +44,7 @@ export class WorkerConnection {
     const head = requestHead(request, body?.length);
     this.#receiver = receiver;
     this.#reader.begin(receiver);
-    if (body === undefined || body.length <= TEXT_BYTES_MAX) {
-      this.#socket.write(head + byteText(body ?? ''), 'latin1');
-    } else {
-      this.#socket.cork();
-      this.#socket.write(head, 'latin1');
-      this.#socket.write(body);
-      this.#socket.uncork();
-    }
+    writeWhole(this.#socket, head, body ?? NOTHING);
   }
 
   pause(): void {

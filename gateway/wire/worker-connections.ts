@@ -44,14 +44,16 @@ export class WorkerConnections {
     const { origin } = url;
     this.#options.connect(url, (error, socket) => {
       if (socket === null) return done(error ?? new Error('no connection'), null);
+      if (this.#closed) {
+        socket.destroy();
+        return done(closed(), null);
+      }
       const connection = new WorkerConnection(socket, {
         freed: (keptMs) => this.give(origin, connection, keptMs),
         gone: () => this.#forget(origin, connection),
       });
       this.#all.add(connection);
-      if (!this.#closed) return done(null, connection);
-      connection.close(new Error('closed'));
-      done(new Error('closed'), null);
+      done(null, connection);
     });
   }
 
@@ -67,7 +69,7 @@ export class WorkerConnections {
   close(): void {
     this.#closed = true;
     clearInterval(this.#sweep);
-    for (const connection of this.#all) connection.close(new Error('the gateway closes its connections'));
+    for (const connection of this.#all) connection.close(closed());
   }
 
   #closeOld(): void {
@@ -82,6 +84,10 @@ export class WorkerConnections {
     if (at >= 0) idle?.splice(at, 1);
     if (idle?.length === 0) this.#idle.delete(origin);
   }
+}
+
+function closed(): Error {
+  return new Error('the gateway closes its connections');
 }
 
 function isOld({ untilMs }: Idle): boolean {
