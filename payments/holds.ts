@@ -8,7 +8,7 @@ import { least, type Nanousd } from './money.ts';
 import { type Entry, OpenList } from './open-list.ts';
 import { cost, operatorShare } from './prices.ts';
 import type { Payer } from './purse.ts';
-import { type Closing, type Opening, recordText, unused } from './record.ts';
+import { type Closing, type Holding, type Opening, openingText, recordText, unused } from './record.ts';
 import type { Settler } from './settle.ts';
 
 export interface HoldRequest {
@@ -129,8 +129,11 @@ class OpenHold implements Hold {
   readonly #options: HoldsOptions;
   readonly #open: OpenList<OpenHold>;
   readonly #place: Entry<OpenHold>;
-  /** The call as last journaled. */
-  #last: Closing | null = null;
+  #opening: Opening | null = null;
+  /** How far the call has come, as last journaled. */
+  #progress: Closing | null = null;
+  /** What all its records begin with. */
+  #openingText: string | null = null;
   /** The journal segment that the call's records begin in. */
   #segment: number | null = null;
   #resolution: Promise<void> | null = null;
@@ -147,11 +150,15 @@ class OpenHold implements Hold {
   }
 
   open(opening: Opening): void {
-    if (this.#resolution === null) this.#note('open', unused(opening, 'failed'));
+    if (this.#resolution !== null) return;
+    this.#opening = opening;
+    this.#journal('open', this.#begin(opening));
   }
 
   progress(closing: Closing): void {
-    if (this.#resolution === null) this.#note('progress', closing);
+    if (this.#resolution !== null) return;
+    this.#progress = closing;
+    this.#journal('progress', this.#text(closing, this.#chargeFor(closing)));
   }
 
   capture(closing: Closing): Promise<void> {
@@ -160,19 +167,20 @@ class OpenHold implements Hold {
   }
 
   void(closing?: Closing): Promise<void> {
-    const recorded = closing ?? this.#last;
+    const recorded = closing ?? this.#soFar;
     this.#resolution ??= recorded === null ? this.#vanish() : this.#close(recorded, 0n);
     return this.#resolution;
   }
 
   expire(): void {
-    if (this.#last === null) void this.void();
-    else void this.capture({ ...this.#last, outcome: 'aborted' });
+    const soFar = this.#soFar;
+    if (soFar === null) void this.void();
+    else void this.capture({ ...soFar, outcome: 'aborted' });
   }
 
-  #note(kind: 'open' | 'progress', closing: Closing): void {
-    this.#last = closing;
-    this.#journal(kind, this.#text(closing, this.#chargeFor(closing)));
+  /** Null before it was opened. */
+  get #soFar(): Closing | null {
+    return this.#progress ?? (this.#opening === null ? null : unused(this.#opening, 'failed'));
   }
 
   #close(closing: Closing, charged: Nanousd): Promise<void> {
@@ -215,14 +223,17 @@ class OpenHold implements Hold {
   }
 
   #text(closing: Closing, charged: Nanousd): string {
-    const holding = {
-      callId: this.callId,
-      accountId: this.#purse.accountId,
-      keyId: this.#keyId,
-      leaseId: this.#purse.leaseId,
-      amount: this.amount,
-    };
     const share = closing.operatorId === null ? 0n : operatorShare(charged, closing.operatorSharePpm);
-    return recordText(holding, closing, { charged, share });
+    return recordText(this.#begin(closing), closing, { charged, share });
+  }
+
+  #begin(opening: Opening): string {
+    this.#openingText ??= openingText(this.#holding, opening);
+    return this.#openingText;
+  }
+
+  get #holding(): Holding {
+    const { accountId, leaseId } = this.#purse;
+    return { callId: this.callId, accountId, keyId: this.#keyId, leaseId, amount: this.amount };
   }
 }

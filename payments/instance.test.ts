@@ -80,7 +80,7 @@ test('on a journal with records of a newer release nothing starts, is settled or
   node.kill();
   const leased = await balances(database.sql, accountId);
   const newer = join(directory.path, 'life-1', '00000002.log');
-  const json = '{"v":2,"kind":"close","call":{}}';
+  const json = '{"v":1000,"kind":"close","call":{}}';
   await writeFile(newer, `${crc32(json).toString(16).padStart(8, '0')} ${json}\n`);
   await expect(node.start()).rejects.toThrow(/start the newer one/);
   expect(await balances(database.sql, accountId)).toEqual(leased);

@@ -1,7 +1,8 @@
 /** What a gateway writes down about its calls before it answers: the port, and the text of one line. */
 import { crc32 } from 'node:zlib';
+import { cutOffText } from './record.ts';
 
-/** `open` before the dispatch, `progress` during a stream, `close` at the end. Each carries the whole call as it stands. */
+/** `open` before the dispatch, `progress` during a stream, `close` at the end: the latter two carry the whole call as it stands. */
 export type RecordKind = 'open' | 'progress' | 'close';
 
 /** `page`: survives the death of the process. `disk`: survives the death of the machine. */
@@ -29,8 +30,11 @@ export interface JournalRecord {
   readonly call: string;
 }
 
-/** The form of a record. Whoever changes it raises this and keeps reading all forms before it: see `decodeLine`. */
-const VERSION = 1;
+/**
+ * The form of a record. Whoever changes it raises this and keeps reading all forms before it: see `decodeLine`. In version 1 an `open` too carried
+ * the whole call.
+ */
+const VERSION = 2;
 const PREFIX = /^\{"v":(\d{1,9}),"kind":"(open|progress|close)","call":/;
 /** The id is the first member of a call's text: a start over a long journal has no time to parse the others. */
 const CALL_ID = /^\{"id":"([^"\\]+)"/;
@@ -90,9 +94,5 @@ export function callsToSettle(records: Iterable<JournalRecord>): string[] {
   for (const record of records) {
     if (last.get(record.callId)?.kind !== 'close') last.set(record.callId, record);
   }
-  return [...last.values()].map(({ kind, call }) => (kind === 'close' ? call : aborted(call)));
-}
-
-function aborted(call: string): string {
-  return JSON.stringify({ ...(JSON.parse(call) as object), outcome: 'aborted' });
+  return [...last.values()].map(({ kind, call }) => (kind === 'close' ? call : cutOffText(call)));
 }

@@ -1,4 +1,4 @@
-/** What is written down about a call, once: the same text goes into the journal and into the settle statement. */
+/** What is written down about a call: the same text goes into the journal and into the settle statement. */
 import type { Nanousd } from './money.ts';
 import type { Price } from './prices.ts';
 
@@ -59,23 +59,55 @@ export function unused(opening: Opening, outcome: Outcome): Closing {
 }
 
 /**
- * The call as one JSON object whose members are the columns of the `call` table; money as decimal strings. Written out, as it is made twice
- * a call: ids are words of ours without anything to escape, other people's words are not.
- * Throws a RangeError on a count that its column cannot hold: one such record would hold up all settling.
+ * What is known of a call before it is dispatched, as a JSON object whose members are columns of the `call` table; money as decimal strings.
+ * Written out, as it is made for each call: ids are words of ours without anything to escape, other people's words are not.
  */
-export function recordText(holding: Holding, closing: Closing, money: { charged: Nanousd; share: Nanousd }): string {
+export function openingText(holding: Holding, opening: Opening): string {
   const { callId, accountId, keyId, leaseId, amount } = holding;
-  const { endpoint, model, workerId, operatorId, region, outcome, streamed, attempts, price } = closing;
-  const { promptTokens, cachedTokens, completionTokens, queueMs, ttftMs, billedMs, totalMs } = closing;
+  const { endpoint, model, streamed, price } = opening;
   return (
     `{"id":"${callId}","account_id":"${accountId}","key_id":"${keyId}","lease_id":"${leaseId}","endpoint":"${endpoint}",` +
-    `"model":${JSON.stringify(model)},"worker_id":${idOrNull(workerId)},"operator_id":${idOrNull(operatorId)},` +
-    `"region":${JSON.stringify(region)},"outcome":"${outcome}","streamed":${streamed},"attempts":${count(attempts)},` +
+    `"model":${JSON.stringify(model)},"streamed":${streamed},"held_nanousd":"${amount}","price_version":${price.version}}`
+  );
+}
+
+/**
+ * The call with all its columns: what it began with, by `openingText`, and what became of it.
+ * Throws a RangeError on a count that its column cannot hold: one such record would hold up all settling.
+ */
+export function recordText(opening: string, closing: Closing, money: { charged: Nanousd; share: Nanousd }): string {
+  const { workerId, operatorId, region, outcome, attempts } = closing;
+  const { promptTokens, cachedTokens, completionTokens, queueMs, ttftMs, billedMs, totalMs } = closing;
+  return (
+    `${opening.slice(0, -1)},"worker_id":${idOrNull(workerId)},"operator_id":${idOrNull(operatorId)},` +
+    `"region":${JSON.stringify(region)},"outcome":"${outcome}","attempts":${count(attempts)},` +
     `"prompt_tokens":${count(promptTokens)},"cached_tokens":${count(cachedTokens)},` +
-    `"completion_tokens":${count(completionTokens)},"held_nanousd":"${amount}","charged_nanousd":"${money.charged}",` +
-    `"operator_nanousd":"${money.share}","price_version":${price.version},"queue_ms":${countOrNull(queueMs)},` +
+    `"completion_tokens":${count(completionTokens)},"charged_nanousd":"${money.charged}",` +
+    `"operator_nanousd":"${money.share}","queue_ms":${countOrNull(queueMs)},` +
     `"ttft_ms":${countOrNull(ttftMs)},"billed_ms":${count(billedMs)},"total_ms":${count(totalMs)}}`
   );
+}
+
+/** The columns that an opening lacks, with nothing used. */
+const NOTHING = {
+  worker_id: null,
+  operator_id: null,
+  region: null,
+  attempts: 0,
+  prompt_tokens: 0,
+  cached_tokens: 0,
+  completion_tokens: 0,
+  charged_nanousd: '0',
+  operator_nanousd: '0',
+  queue_ms: null,
+  ttft_ms: null,
+  billed_ms: 0,
+  total_ms: 0,
+};
+
+/** A call that was cut off at its opening, or at a record of what it had come to: aborted there. */
+export function cutOffText(last: string): string {
+  return JSON.stringify({ ...NOTHING, ...(JSON.parse(last) as object), outcome: 'aborted' });
 }
 
 function idOrNull(id: string | null): string {

@@ -4,7 +4,7 @@ import { connect, type Sql } from '../db/connect.ts';
 import { testDatabase } from '../db/testing.ts';
 import { listExceptions } from './exceptions.ts';
 import { balances, createOperator, earnings } from './ledger.ts';
-import { recordText } from './record.ts';
+import { openingText, recordText } from './record.ts';
 import { Settler } from './settle.ts';
 import { closing, fundedAgent, held, testInstance } from './testing.ts';
 
@@ -17,7 +17,8 @@ async function leased(sql: Sql) {
   const call = (charged: bigint, operatorId: string | null = null) => {
     const holding = { callId: uuidv7(), accountId, keyId: 'key', leaseId: lease?.id ?? '', amount: charged };
     const share = operatorId === null ? 0n : charged / 2n;
-    return { text: recordText(holding, closing(1, { operatorId }), { charged, share }), segment: null };
+    const used = closing(1, { operatorId });
+    return { text: recordText(openingText(holding, used), used, { charged, share }), segment: null };
   };
   return { accountId, instance, call };
 }
