@@ -6,16 +6,29 @@
 /** So long what was sent here tells what is being sent there: twice as long as news take, so that one long prompt is not a flood. */
 const PRESUMED_MS = 400;
 const PRESUMED_SHARE = 0.7;
+/** What is sent within so long is forgotten together: a busy gateway sends thousands of calls in that time. */
+const MOMENT_MS = 5;
+
+interface Moment {
+  readonly atMs: number;
+  sequences: number;
+  tokens: number;
+}
 
 export class Presumed {
-  readonly #sent: { readonly atMs: number; readonly sequences: number; readonly tokens: number }[] = [];
+  readonly #sent: Moment[] = [];
   #sequences = 0;
   #tokens = 0;
 
   /** This gateway sent so much. */
   sent(sequences: number, tokens: number, nowMs: number): void {
     this.#forget(nowMs);
-    this.#sent.push({ atMs: nowMs, sequences, tokens });
+    const last = this.#sent.at(-1);
+    if (last === undefined || nowMs - last.atMs > MOMENT_MS) this.#sent.push({ atMs: nowMs, sequences, tokens });
+    else {
+      last.sequences += sequences;
+      last.tokens += tokens;
+    }
     this.#sequences += sequences;
     this.#tokens += tokens;
   }

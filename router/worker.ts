@@ -5,6 +5,7 @@ import { type Load, type Speed, USUAL_SPEED, WorkerTimes } from './predict.ts';
 import { PrefixMirror } from './prefix.ts';
 import type { PrefixIndex } from './prefix-index.ts';
 import { Presumed } from './presumed.ts';
+import { Queue } from './queue.ts';
 import { RefusalAudit } from './refusal-audit.ts';
 import { Reservation, type Reserved } from './reservation.ts';
 
@@ -66,7 +67,7 @@ export class Worker {
   /** One for all choices: a hundred new ones in each would keep the garbage collector busy. */
   readonly #load = { slots: 0, inFlight: 0, waiting: 0, waitingTokens: 0, lateness: 1 };
   /** Calls that show nothing before their end: those taken to have begun at their predicted time leave the front. */
-  readonly #silent: { readonly reservation: Reservation; readonly beginsAtMs: number }[] = [];
+  readonly #silent = new Queue<{ readonly reservation: Reservation; readonly beginsAtMs: number }>();
   /** The last thing that went wrong, sanitised, for the operator; null after a good answer. */
   lastError: string | null = null;
   /** What each model turned out to do when it was checked: a server either generates or embeds. */
@@ -201,9 +202,9 @@ export class Worker {
 
   /** Calls that show nothing before their end count as begun from their predicted time on. */
   settleSilent(nowMs: number): void {
-    for (let front = this.#silent[0]; front !== undefined && front.beginsAtMs <= nowMs; front = this.#silent[0]) {
+    for (let { first } = this.#silent; first !== undefined && first.beginsAtMs <= nowMs; { first } = this.#silent) {
       this.#silent.shift();
-      front.reservation.begun();
+      first.reservation.begun();
     }
   }
 
