@@ -83,7 +83,7 @@ export class Bench {
           this.#progress.detail(`${row}, ${round === 0 ? 'warming up' : `round ${round} of ${rounds}`}`);
           const run = await this.#once(workload, row, {
             target: targets.get(row),
-            runMs: round === 0 ? firstMs : runMs,
+            runMs: round === 0 ? firstMs : runMs * workload.runTimes,
             perSecond: rateOf(workload, slowest),
           });
           if (run === null) runs.delete(row);

@@ -11,6 +11,7 @@ import { client } from '../gateway/demo-world.ts';
 import { mintKey } from '../gateway/keys.ts';
 import { cost } from '../payments/prices.ts';
 import { COMPLETION_TOKENS, models, PROMPT_TOKENS } from './answers.ts';
+import { stepBack } from './precedence.ts';
 import { type Child, type Start, start } from './processes.ts';
 
 /** Nano-USD per million tokens; nothing per millisecond, so that the price of every call is known. */
@@ -112,6 +113,7 @@ async function begin(undo: (() => Promise<unknown>)[], stop: () => Promise<void>
   // One after the other: two updates of all keys could wait for each other.
   const keys: string[] = [];
   while (keys.length < AGENTS) keys.push(await fund(FUNDS_NANOUSD));
+  await stepBack(database.sql);
   return {
     worker,
     gateway,
@@ -159,6 +161,8 @@ async function fundedKey(admin: Client, nanousd: bigint): Promise<string> {
 }
 
 async function readBooks({ sql }: Database, calls: number): Promise<Books> {
+  // Under load the gateway has opened further connections.
+  await stepBack(sql);
   const endMs = performance.now() + SETTLE_WAIT_MS;
   for (;;) {
     const [books] = await sql<Books[]>`
