@@ -36,7 +36,7 @@ export interface InferenceRequest {
 interface UpstreamOptions {
   /** Cap on the tokens of each answer; not sent for an embedding. */
   readonly maxTokens: number;
-  /** Keeps the prompt caches of tenants apart: 1 to 128 characters without `@`, `/`, `\` and NUL. */
+  /** Keeps the prompt caches of tenants apart: 1 to 128 letters and digits. */
   readonly cacheSalt: string;
 }
 
@@ -56,7 +56,10 @@ const PROVIDER_FIELD = 'provider';
 /** Templates put tools and documents in front of the conversation. */
 const PROMPT_ORDER = ['tools', 'documents', 'messages', 'prompt', 'input'] as const;
 
+const BRACE = 0x7b;
 const COMMA = 0x2c;
+/** In UTF-8, at most. */
+const BYTES_PER_CHARACTER = 3;
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
@@ -183,10 +186,11 @@ function upstreamBody(
 ): Uint8Array {
   let own = kind === 'embedding' ? '' : `"max_tokens":${options.maxTokens},`;
   if (stream) own += '"stream_options":{"include_usage":true,"continuous_usage_stats":true},';
-  own += `"cache_salt":${JSON.stringify(options.cacheSalt)}}`;
+  own += `"cache_salt":"${options.cacheSalt}"}`;
   // No more than all of the caller's members, the commas after them, the first brace and ours.
-  const body = Buffer.allocUnsafe(bytes.length + sent.size + 1 + Buffer.byteLength(own));
-  let length = body.write('{', 'latin1');
+  const body = Buffer.allocUnsafe(bytes.length + sent.size + 1 + BYTES_PER_CHARACTER * own.length);
+  body[0] = BRACE;
+  let length = 1;
   for (const [field, { start, end }] of sent) {
     if (WRITTEN_FIELDS.has(field)) continue;
     length += bytes.copy(body, length, start, end);

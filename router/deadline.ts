@@ -1,5 +1,6 @@
 /**
- * One movable deadline on one lazy timer: moving it later costs an assignment, so that a stream may move it at every read.
+ * One movable deadline on one lazy timer: moving it later costs an assignment, so that a stream may move it at every read. A timer is made only
+ * for one that is still set when the work at hand is done: an answer whose head and end came together never needs it.
  */
 export class Deadline {
   readonly #now: () => number;
@@ -17,7 +18,10 @@ export class Deadline {
   /** Expire at this time instead; infinity waits for ever. */
   set(atMs: number): void {
     this.#atMs = atMs;
-    if (atMs < this.#armedMs) this.#arm();
+    if (atMs >= this.#armedMs) return;
+    this.#armedMs = atMs;
+    if (unarmed.length === 0) void Promise.resolve().then(armAll);
+    unarmed.push(this);
   }
 
   clear(): void {
@@ -26,7 +30,9 @@ export class Deadline {
     clearTimeout(this.#timer);
   }
 
-  #arm(): void {
+  /** Once it was set, and nothing more is to be done now. */
+  arm(): void {
+    if (this.#atMs === Number.POSITIVE_INFINITY) return;
     clearTimeout(this.#timer);
     this.#armedMs = this.#atMs;
     this.#timer = setTimeout(() => this.#fire(), Math.max(0, Math.ceil(this.#atMs - this.#now())));
@@ -36,10 +42,18 @@ export class Deadline {
     this.#armedMs = Number.POSITIVE_INFINITY;
     if (this.#atMs === Number.POSITIVE_INFINITY) return;
     if (this.#now() < this.#atMs) {
-      this.#arm();
+      this.arm();
     } else {
       this.clear();
       this.#onExpire();
     }
   }
+}
+
+let unarmed: Deadline[] = [];
+
+function armAll(): void {
+  const all = unarmed;
+  unarmed = [];
+  for (const deadline of all) deadline.arm();
 }
