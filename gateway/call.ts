@@ -1,9 +1,8 @@
 /** One call's facts from arrival to receipt, and the one place that closes it. */
 import type { Hold } from '../payments/holds.ts';
-import { usdLiteral } from '../payments/money.ts';
 import type { Price } from '../payments/prices.ts';
 import type { Closing, Outcome } from '../payments/record.ts';
-import type { AttemptInfo, FailedAttempt } from '../router/dispatch.ts';
+import type { AttemptInfo, Dispatched, FailedAttempt } from '../router/dispatch.ts';
 import type { EndControl } from '../router/ending.ts';
 import type { Principal } from './auth.ts';
 import { newCallId } from './call-id.ts';
@@ -162,17 +161,25 @@ export class Call {
     if (this.request.maxTokens === null) this.#clampedMaxTokens = maxTokens;
   }
 
-  /** The attempt that decides the call. */
-  async dispatched(attempt: AttemptInfo): Promise<void> {
+  /** What the attempts came to: see `decidedBy`. */
+  tried(answer: Dispatched): Promise<void> | null {
+    if (answer.kind !== 'failed' && answer.kind !== 'aborted') return this.decidedBy(answer.attempt);
+    this.#earlier = answer.attempts;
+    return null;
+  }
+
+  /** The attempt that decides the call. To be waited for where the share of its worker's operator is not known yet. */
+  decidedBy(attempt: AttemptInfo): Promise<void> | null {
     this.#attempt = attempt;
     this.#earlier = attempt.earlier;
     const sharePpm = this.#gateway.operatorShares.of(attempt.worker.operator);
-    this.#operatorSharePpm = typeof sharePpm === 'number' ? sharePpm : await sharePpm;
-  }
-
-  /** Attempts of which none delivered. */
-  tried(attempts: readonly FailedAttempt[]): void {
-    this.#earlier = attempts;
+    if (sharePpm instanceof Promise) {
+      return sharePpm.then((ppm) => {
+        this.#operatorSharePpm = ppm;
+      });
+    }
+    this.#operatorSharePpm = sharePpm;
+    return null;
   }
 
   /** Journals how far a stream has come, every 256 tokens or second. */
@@ -194,20 +201,22 @@ export class Call {
     return this.#closing;
   }
 
-  async #close(outcome: Outcome, billable: boolean): Promise<void> {
-    const { request } = this.#known;
+  #close(outcome: Outcome, billable: boolean): Promise<void> {
+    const { request, fare } = this.#known;
     const metered = billable ? this.meter.read() : { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
     const record = this.#closingRecord(outcome, metered);
-    const safe = billable ? this.#hold?.capture(record) : this.#hold?.void({ ...record, billedMs: 0 });
-    this.chargedNanousd = this.#hold?.charged ?? 0n;
+    const hold = this.#hold;
+    const safe = (billable ? hold?.capture(record) : hold?.void({ ...record, billedMs: 0 })) ?? Promise.resolve();
+    const charged = hold?.charged ?? 0n;
+    this.chargedNanousd = charged;
     if (this.meter.promptKnown) {
       this.#gateway.promptRatios.learn(request.model, request.promptBytes, this.meter.read().promptTokens);
     }
     if (outcome === 'complete') this.#learnFrom(metered);
-    this.#report(record, this.chargedNanousd);
-    await safe;
+    this.#report(record, charged);
+    const { tab } = fare;
     // Before the caller can ask again: its next payment begins where this one ended.
-    await this.fare.tab?.close(this.chargedNanousd);
+    return tab === null ? safe : safe.then(() => tab.close(charged));
   }
 
   /** A complete answer teaches the router what to expect. */
@@ -267,16 +276,6 @@ export class Call {
       totalMs: this.totalMs,
       price: this.price,
     };
-  }
-
-  /** What `usage` gains: the exact charge in USD, and the call's own numbers. JSON members without braces. */
-  chargeMembers(): string {
-    const charged = this.chargedNanousd ?? 0n;
-    const { id = null, region = null } = this.#attempt?.worker ?? {};
-    const times = `"queue_ms":${this.queueMs},"ttft_ms":${this.ttftMs},"total_ms":${this.totalMs}`;
-    const money = `"charged_nanousd":"${charged}","held_nanousd":"${this.heldNanousd}"`;
-    const worker = `"worker":${JSON.stringify(id)},"region":${JSON.stringify(region)}`;
-    return `"cost":${usdLiteral(charged)},"faregate":{"call":"${this.id}",${money},${times},${worker}}`;
   }
 
   /** The head of its answer: these headers, and what is known of the call when they leave. */

@@ -5,14 +5,15 @@ import { affordableCompletionTokens, type Price } from '../payments/prices.ts';
 import type { Candidates } from '../router/candidates.ts';
 import { type Dispatched, dispatch } from '../router/dispatch.ts';
 import { prefixOf } from '../router/prefix.ts';
-import type { Constraint } from '../router/refusal.ts';
 import { admitCall } from './admission.ts';
 import { Call } from './call.ts';
+import { failure, refusedByWorker, shuttingDown, tooDear, tooLate } from './call-errors.ts';
 import { type ApiError, apiError, errorBody, errorHeaders } from './errors.ts';
 import { DeadlineExceeded, Draining, type Exchange, type Responder } from './exchange.ts';
 import { askedBy, identify, pay } from './paywall.ts';
 import type { Gateway } from './platform.ts';
 import type { MaxPrice } from './provider.ts';
+import type { Admitted } from './ratelimit.ts';
 import { deliverWhole, lateReceipt, relayStream, StreamHead } from './relay.ts';
 import { parseInference } from './request.ts';
 import type { RequestKind } from './request-fields.ts';
@@ -32,8 +33,7 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
   const call = new Call(gateway, kind);
   let answer: Responder = exchange;
   try {
-    if (!gateway.accepting)
-      throw apiError('overloaded', 'This gateway is shutting down: ask again.', { retryAfterMs: 1_000 });
+    if (!gateway.accepting) throw shuttingDown();
     const caller = await identify(gateway, exchange);
     requireJson(exchange);
     const body = await exchange.body();
@@ -54,9 +54,14 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
     try {
       call.begin(fare, request, price, joined.control);
       requireAffordable(price, call.provider.maxPrice);
-      await withinLimits(gateway, call, () => servePaid(gateway, joined, call, maxTokens));
+      const admission = admitted(gateway, call);
+      try {
+        await servePaid(gateway, joined, call, maxTokens);
+      } finally {
+        admission.release(call.tokensUsed);
+      }
     } finally {
-      await fare.tab?.close(0n);
+      if (fare.tab !== null) await fare.tab.close(0n);
     }
   } catch (error) {
     const refusal = asApiError(gateway, error);
@@ -76,6 +81,8 @@ async function servePaid(gateway: Gateway, exchange: Responder, call: Call, want
   try {
     const answer = await dispatch(gateway.router, dispatchRequest(gateway, exchange, call, maxTokens));
     head.stopWaiting();
+    const known = call.tried(answer);
+    if (known !== null) await known;
     await deliver(exchange, call, answer);
   } catch (error) {
     // Nothing may leave a hold standing, not even a fault of ours.
@@ -88,26 +95,25 @@ async function servePaid(gateway: Gateway, exchange: Responder, call: Call, want
   }
 }
 
-async function deliver(exchange: Responder, call: Call, answer: Dispatched): Promise<void> {
+function deliver(exchange: Responder, call: Call, answer: Dispatched): Promise<void> {
   switch (answer.kind) {
     case 'stream':
-      await call.dispatched(answer.attempt);
       return relayStream(exchange, call, answer);
     case 'whole':
-      await call.dispatched(answer.attempt);
       return deliverWhole(exchange, call, answer);
     case 'refused':
-      await call.dispatched(answer.attempt);
-      await call.close('failed', { billable: false });
-      throw refusedByWorker(answer.status, answer.error);
+      return closeFree(call, refusedByWorker(answer.status, answer.error));
     case 'failed':
-      call.tried(answer.attempts);
-      await call.close('failed', { billable: false });
-      throw failure(answer);
+      return closeFree(call, failure(answer));
     case 'aborted':
-      call.tried(answer.attempts);
-      await closeAborted(exchange, call, answer);
+      return closeAborted(exchange, call, answer);
   }
+}
+
+/** Nothing was delivered, and nothing is charged. */
+async function closeFree(call: Call, error: ApiError): Promise<never> {
+  await call.close('failed', { billable: false });
+  throw error;
 }
 
 /** A caller who leaves after dispatch pays its prompt; a call that the gateway itself ends before any content is free. */
@@ -116,14 +122,10 @@ async function closeAborted(
   call: Call,
   answer: Extract<Dispatched, { kind: 'aborted' }>,
 ): Promise<void> {
-  const reason = exchange.control.signal.reason;
-  if (reason instanceof DeadlineExceeded || reason instanceof Draining) {
-    await call.close('failed', { billable: false });
-    throw reason instanceof Draining
-      ? apiError('overloaded', 'This gateway is shutting down: ask again.', { retryAfterMs: 1_000 })
-      : apiError('deadline_exceeded', `No answer came within ${call.longestMs} ms. Nothing was charged.`);
-  }
-  if (answer.attempt !== null) await call.dispatched(answer.attempt);
+  const { reason } = exchange.control.signal;
+  if (reason instanceof Draining) return closeFree(call, shuttingDown());
+  if (reason instanceof DeadlineExceeded) return closeFree(call, tooLate(call));
+  if (answer.attempt !== null) await call.decidedBy(answer.attempt);
   const again = await exchange.askedAgain?.();
   await call.close('aborted', { billable: answer.dispatched && again !== true });
 }
@@ -138,7 +140,8 @@ async function holdWorstCase(
   let maxTokens = wantedTokens;
   for (;;) {
     const amount = worstCase(gateway, request, price, maxTokens);
-    const outcome = await holdWithin(gateway, call, amount);
+    const promised = holdWithin(gateway, call, amount);
+    const outcome = promised instanceof Promise ? await promised : promised;
     if (!('code' in outcome)) return { hold: outcome, maxTokens };
     if (outcome.code === 'ledger_unavailable') {
       throw apiError('ledger_unavailable', 'The ledger is away and this call is not covered yet: ask again.', {
@@ -197,17 +200,13 @@ function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxT
   };
 }
 
-/** Runs the work under the limits of the key and of those above it; what was taken too much of the token limit goes back. */
-async function withinLimits(gateway: Gateway, call: Call, work: () => Promise<void>): Promise<void> {
+/** Takes what the call may need from the limits of the key and of those above it; what was too much of it goes back at the release. */
+function admitted(gateway: Gateway, call: Call): Admitted {
   const { principal, request } = call;
   const tokens = request.promptTokensMax + (request.maxTokens ?? call.limits.assumedOutputTokens) * request.sequences;
   const admission = admitCall(gateway.rateLimiter, principal, { tokens, stream: request.stream });
   call.rateLimitHeaders = admission.headers;
-  try {
-    await work();
-  } finally {
-    admission.release(call.tokensUsed);
-  }
+  return admission;
 }
 
 function requireJson(exchange: Exchange): void {
@@ -224,67 +223,6 @@ function requireAffordable(price: Price, { prompt, completion }: MaxPrice): void
     param: 'provider.max_price',
   });
 }
-
-/** Money paid in mends a balance, and no budget. */
-function tooDear({ fare }: Call, amount: bigint, available: bigint, budget: string | null): ApiError {
-  const there = budget === null ? 'are available: top up' : `are left in the budget of ${budget}: use a key with more`;
-  return apiError(
-    'insufficient_balance',
-    `This call can cost up to ${amount} nano-USD, and ${available} ${there}, or ask for fewer max_tokens.`,
-    budget === null ? fare.offer(amount - available) : {},
-  );
-}
-
-function refusedByWorker(
-  status: number,
-  error: { message: string; param: string | null; code: string | number | null },
-): ApiError {
-  const tooLong = error.param === 'input_tokens' || error.param === 'input_text';
-  const code = status === 413 ? 'body_too_large' : tooLong ? 'context_length_exceeded' : 'invalid_request';
-  return apiError(code, error.message, error.param === null ? {} : { param: tooLong ? 'messages' : error.param });
-}
-
-function failure(answer: Extract<Dispatched, { kind: 'failed' }>): ApiError {
-  const details = answer.retryAfterMs === null ? {} : { retryAfterMs: answer.retryAfterMs };
-  switch (answer.code) {
-    case 'no_worker':
-      return noWorker(answer.constraint, details);
-    case 'overloaded':
-      return apiError(
-        'overloaded',
-        overloads.get(answer.constraint) ?? 'All workers of this model are full: ask again.',
-        details,
-      );
-    case 'region_unavailable':
-      return apiError('region_unavailable', 'No worker in the allowed countries serves this model.', details);
-    case 'deadline_exceeded':
-      return apiError('deadline_exceeded', 'No worker began to answer in time. Nothing was charged.', details);
-    case 'worker_failed':
-      return apiError('worker_failed', 'Every worker that was tried failed. Nothing was charged.', details);
-  }
-}
-
-function noWorker(constraint: Constraint | null, details: { retryAfterMs?: number }): ApiError {
-  switch (constraint) {
-    case 'endpoint':
-      return apiError('invalid_request', 'This model does not serve this endpoint.', { param: 'model' });
-    case 'operator':
-    case 'worker':
-      return apiError('no_worker', `No ${constraint} that you allow serves this model.`, {
-        ...details,
-        param: 'provider',
-      });
-    default:
-      return apiError('no_worker', 'No worker can serve this model now: ask again.', details);
-  }
-}
-
-/** What a caller is told who asked for more speed than there is, or came when too many wait. */
-const overloads: ReadonlyMap<Constraint | null, string> = new Map([
-  ['queue', 'So many wait for this model that it would take long: ask again when told.'],
-  ['max_ttft_ms', 'No worker is expected to begin within your max_ttft_ms: ask again, or allow more.'],
-  ['deadline_ms', 'No worker is expected to end within your deadline_ms: ask again, or allow more.'],
-]);
 
 /** Tells the caller, with a status while that is still possible, otherwise inside the stream. */
 function refuse(exchange: Responder, call: Call, error: ApiError): void {

@@ -9,7 +9,7 @@ import type { StreamOutcome } from '../router/stream.ts';
 import type { Call } from './call.ts';
 import { type ApiError, apiError, errorBody } from './errors.ts';
 import { DeadlineExceeded, Draining, type Responder } from './exchange.ts';
-import { cutUsage, withCharge } from './usage-bytes.ts';
+import { chargeMembers, cutUsage, withCharge } from './usage-bytes.ts';
 import { joined } from './wire/framing.ts';
 
 const streamHeaders = {
@@ -60,7 +60,7 @@ export async function deliverWhole(
 ): Promise<void> {
   call.meter.observeWhole(whole.answer);
   await call.close('complete', { billable: true });
-  const body = withCharge(whole.body, call.chargeMembers()) ?? whole.body;
+  const body = withCharge(whole.body, chargeMembers(call)) ?? whole.body;
   exchange.head(200, answerHead(call, { 'content-type': 'application/json', 'content-length': String(body.length) }));
   exchange.end(body);
 }
@@ -166,7 +166,7 @@ class StreamRelay {
   #lastPieces(): Uint8Array[] {
     const last: Uint8Array[] = [];
     const usage = this.#usageEvent;
-    if (usage !== null) last.push(withCharge(usage.bytes, this.#call.chargeMembers()) ?? usage.bytes);
+    if (usage !== null) last.push(withCharge(usage.bytes, chargeMembers(this.#call)) ?? usage.bytes);
     const receipt = lateReceipt(this.#call);
     if (receipt !== '') last.push(Buffer.from(receipt));
     if (this.#doneBytes !== null) last.push(this.#doneBytes);

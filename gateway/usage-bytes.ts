@@ -1,7 +1,17 @@
 /** Edits of the `usage` object inside bytes that a worker wrote: everything around it stays as it came. */
+import { usdLiteral } from '../payments/money.ts';
+import type { Call } from './call.ts';
 
-/** The charge members that `usage` gains, as JSON text without braces: `"cost":…,"faregate":{…}`. */
-export type ChargeMembers = string;
+/** The members that `usage` gains: the exact charge in USD, and the call's own numbers. JSON without braces. */
+export function chargeMembers(call: Call): string {
+  const { chargedNanousd, heldNanousd, queueMs, ttftMs, totalMs } = call;
+  const { id = null, region = null } = call.attempt?.worker ?? {};
+  const charged = chargedNanousd ?? 0n;
+  const times = `"queue_ms":${queueMs},"ttft_ms":${ttftMs},"total_ms":${totalMs}`;
+  const money = `"charged_nanousd":"${charged}","held_nanousd":"${heldNanousd}"`;
+  const worker = `"worker":${JSON.stringify(id)},"region":${JSON.stringify(region)}`;
+  return `"cost":${usdLiteral(charged)},"faregate":{"call":"${call.id}",${money},${times},${worker}}`;
+}
 
 /** The frame without its `usage` member, cut in its own memory: what follows moves up. Null, and nothing is changed, when it has none that can be cut. */
 export function cutUsage(bytes: Uint8Array): Uint8Array | null {
@@ -12,8 +22,8 @@ export function cutUsage(bytes: Uint8Array): Uint8Array | null {
   return bytes.subarray(0, bytes.length - cut);
 }
 
-/** A frame or body whose `usage` has the charge members too. Null when it has no usage object. */
-export function withCharge(bytes: Uint8Array, members: ChargeMembers): Buffer | null {
+/** A frame or body whose `usage` has further members too, JSON without braces. Null when it has no usage object. */
+export function withCharge(bytes: Uint8Array, members: string): Buffer | null {
   const buffer = asBuffer(bytes);
   const at = findUsage(buffer);
   if (at === null) return null;

@@ -111,7 +111,9 @@ class Dispatch {
       if (signal.aborted) break;
       onChoice?.(choice.candidates);
       if (choice.kind === 'refusal') return this.#failed.length > 0 ? exhausted(this.#failed) : refused(choice);
-      const decided = await this.#decide(this.#start(choice));
+      const only = this.#start(choice);
+      const beside = this.#mayHedge ? await this.#hedge(only) : null;
+      const decided = beside === null ? this.#judge(only, await only.end) : await this.#decide(only, beside);
       if (decided?.kind === 'refused') return this.#audit(decided);
       if (decided !== null) return decided;
     }
@@ -147,10 +149,8 @@ class Dispatch {
     return { choice, attempt, limits, end: attempt.run(outbound, signal) };
   }
 
-  /** The outcome of the call; null: this attempt failed, and another may be made. */
-  async #decide(only: Try): Promise<Dispatched | null> {
-    const beside = this.#mayHedge ? await this.#hedge(only) : null;
-    if (beside === null) return this.#judge(only, await only.end);
+  /** The outcome of two attempts at once; as `#judge`. */
+  async #decide(only: Try, beside: Try): Promise<Dispatched | null> {
     const sooner = await first(only, beside);
     const later = sooner === only ? beside : only;
     const end = await sooner.end;
@@ -227,6 +227,7 @@ class Dispatch {
     log.warn({ call: this.#request.callId, worker: id }, lie.detail);
   }
 
+  /** The outcome of the call; null: this attempt failed, and another may be made. */
   #judge(one: Try, end: AttemptEnd): Dispatched | null {
     const info = this.#describe(one);
     if (end.kind === 'aborted')
