@@ -145,10 +145,10 @@ export class Call {
   }
 
   begin(fare: Fare, request: InferenceRequest, price: Price, control: EndControl): void {
-    const estimate = this.#gateway.promptRatios.estimate(request.model, request.promptBytes);
+    const estimate = this.#gateway.promptRatios.estimate(price.model, request.promptBytes);
     const meter = new Meter(request.promptTokensMax, estimate);
     const provider = narrow(fare.principal.provider, request.provider);
-    const expectedLength = this.#gateway.expectedOutput.of(fare.principal.ownerId, request.model);
+    const expectedLength = this.#gateway.expectedOutput.of(fare.principal.ownerId, price.model);
     this.#admitted = { fare, request, price, provider, meter, expectedLength, control };
   }
 

@@ -4,7 +4,7 @@ import type { Refusal } from '../payments/leases.ts';
 import { affordableCompletionTokens, type Price } from '../payments/prices.ts';
 import type { Candidates } from '../router/candidates.ts';
 import { type Dispatched, dispatch } from '../router/dispatch.ts';
-import { prefixOf } from '../router/prefix.ts';
+import { BLOCK_BYTES, prefixOf } from '../router/prefix.ts';
 import { admitCall } from './admission.ts';
 import { Call } from './call.ts';
 import { failure, refusedByWorker, shuttingDown, tooDear, tooLate } from './call-errors.ts';
@@ -184,7 +184,7 @@ function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxT
       tokensMax: request.promptTokensMax + maxTokens,
       sequences: request.sequences,
       showsContent: request.stream || isEmbedding,
-      prefix: prefixOf(cacheSalt + request.model, request.promptPieces()),
+      prefix: request.bodyBytes < BLOCK_BYTES ? null : prefixOf(cacheSalt + request.model, request.promptPieces()),
       policy: call.provider.policy,
       kind: isEmbedding ? ('embedding' as const) : ('generation' as const),
       exclude: new Set<string>(),

@@ -23,6 +23,8 @@ export interface InferenceRequest {
   readonly promptTokensMax: number;
   /** What of that bound is the caller's own: bytes of text, or token ids. */
   readonly promptBytes: number;
+  /** Of the body as it came. */
+  readonly bodyBytes: number;
   /** Names of fields that were left out. */
   readonly ignored: readonly string[];
   /** What the caller wants of the worker. */
@@ -58,8 +60,6 @@ const PROMPT_ORDER = ['tools', 'documents', 'messages', 'prompt', 'input'] as co
 
 const BRACE = 0x7b;
 const COMMA = 0x2c;
-/** In UTF-8, at most. */
-const BYTES_PER_CHARACTER = 3;
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
@@ -96,6 +96,7 @@ export function parseInference(
     maxTokens: maxTokensOf(kind, values),
     promptTokensMax: tokens,
     promptBytes: tokens - template,
+    bodyBytes: bytes.length,
     ignored,
     provider: parseProvider(providerHeader, values[PROVIDER_FIELD]),
     promptPieces: () => promptPieces(bytes, sent),
@@ -188,7 +189,7 @@ function upstreamBody(
   if (stream) own += '"stream_options":{"include_usage":true,"continuous_usage_stats":true},';
   own += `"cache_salt":"${options.cacheSalt}"}`;
   // No more than all of the caller's members, the commas after them, the first brace and ours.
-  const body = Buffer.allocUnsafe(bytes.length + sent.size + 1 + BYTES_PER_CHARACTER * own.length);
+  const body = Buffer.allocUnsafe(bytes.length + sent.size + 1 + own.length);
   body[0] = BRACE;
   let length = 1;
   for (const [field, { start, end }] of sent) {
@@ -196,6 +197,6 @@ function upstreamBody(
     length += bytes.copy(body, length, start, end);
     body[length++] = COMMA;
   }
-  length += body.write(own, length);
+  length += body.write(own, length, 'latin1');
   return body.subarray(0, length);
 }

@@ -9,7 +9,7 @@ export function chargeMembers(call: Call): string {
   const charged = chargedNanousd ?? 0n;
   const times = `"queue_ms":${queueMs},"ttft_ms":${ttftMs},"total_ms":${totalMs}`;
   const money = `"charged_nanousd":"${charged}","held_nanousd":"${heldNanousd}"`;
-  const worker = `"worker":${JSON.stringify(id)},"region":${JSON.stringify(region)}`;
+  const worker = `"worker":${id === null ? null : `"${id}"`},"region":${JSON.stringify(region)}`;
   return `"cost":${usdLiteral(charged)},"faregate":{"call":"${call.id}",${money},${times},${worker}}`;
 }
 
@@ -30,7 +30,7 @@ export function withCharge(bytes: Uint8Array, members: string): Buffer | null {
   return Buffer.concat([buffer.subarray(0, at.close), Buffer.from(`,${members}`), buffer.subarray(at.close)]);
 }
 
-const KEY = '"usage"';
+const KEY = Buffer.from('"usage"');
 const COMMA = 0x2c;
 const COLON = 0x3a;
 const OPEN = 0x7b;

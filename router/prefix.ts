@@ -15,8 +15,8 @@ export interface Prefix {
   readonly length: number;
 }
 
-/** Blocks get longer as a prompt goes on, at the same places in every prompt: what is lost by the last one stays a small share. */
-const BLOCK_BYTES = 1_024;
+/** Blocks get longer as a prompt goes on, at the same places in every prompt: what is lost by the last one stays a small share. Less has none. */
+export const BLOCK_BYTES = 1_024;
 const LONG_BLOCK_BYTES = 4_096;
 const SHORT_BLOCKS = 16;
 /** A token has about four bytes. */
