@@ -12,10 +12,10 @@ export const fetchOutbound: Outbound = (request, sink) => {
 async function run(request: OutboundRequest, sink: OutboundSink, signal: AbortSignal, flow: Flow): Promise<void> {
   try {
     sink.onSent();
-    const { url, method, headers } = request;
+    const { target, method, headers } = request;
     const init: RequestInit = { method, headers, signal, redirect: 'manual' };
     if (request.body !== undefined) init.body = request.body as NonNullable<RequestInit['body']>;
-    const response = await fetch(url, init);
+    const response = await fetch(target.url, init);
     sink.onHead(response.status, Object.fromEntries(response.headers));
     for await (const chunk of response.body ?? []) {
       sink.onData(chunk);

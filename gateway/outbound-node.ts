@@ -85,12 +85,12 @@ class Call implements OutboundCall, CallReceiver {
   }
 
   start(): this {
-    const { url, connectMs } = this.#request;
-    const kept = this.#connections.take(url.origin);
+    const { target, connectMs } = this.#request;
+    const kept = this.#connections.take(target.origin);
     if (kept !== null) this.#send(kept);
     else {
       this.#connecting = setTimeout(() => this.onError(new Error(`no connection within ${connectMs} ms`)), connectMs);
-      this.#connections.open(url, (error, connection) => {
+      this.#connections.open(target, (error, connection) => {
         clearTimeout(this.#connecting);
         if (connection !== null) this.#send(connection);
         else this.onError(error ?? new Error('no connection'));
@@ -139,7 +139,7 @@ class Call implements OutboundCall, CallReceiver {
   /** A connection that comes too late is the next one's. */
   #send(connection: WorkerConnection): void {
     if (this.#over) {
-      this.#connections.give(this.#request.url.origin, connection);
+      this.#connections.give(this.#request.target.origin, connection);
       return;
     }
     this.#connection = connection;
@@ -147,7 +147,7 @@ class Call implements OutboundCall, CallReceiver {
     try {
       connection.send(this.#request, this);
     } catch (error) {
-      this.#connections.give(this.#request.url.origin, connection);
+      this.#connections.give(this.#request.target.origin, connection);
       this.onError(asError(error));
     }
   }

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
-import type { OutboundCall, OutboundRequest, OutboundSink } from '../router/outbound.ts';
+import { type OutboundCall, type OutboundRequest, type OutboundSink, targetOf } from '../router/outbound.ts';
 import { createOutbound, type NodeOutbound } from './outbound-node.ts';
 
 /** What a sink heard, in order. */
@@ -67,7 +67,7 @@ export function send(
   sink: OutboundSink,
   more: Partial<OutboundRequest> = {},
 ): OutboundCall {
-  return created.outbound({ url: new URL(url), method: 'GET', headers: {}, connectMs: 2000, ...more }, sink);
+  return created.outbound({ target: targetOf(url), method: 'GET', headers: {}, connectMs: 2000, ...more }, sink);
 }
 
 /** What one call heard, until its end. */

@@ -77,9 +77,9 @@ export class Attempt implements OutboundSink {
     signal.addEventListener('abort', this.#leave);
     return new Promise((resolve) => {
       this.#resolve = resolve;
-      const url = worker.target(this.#request.path);
+      const target = worker.target(this.#request.path);
       const headers = headersOf(this.#request, worker.record.engineKey, this.#fleet.now());
-      this.#call = outbound({ url, method: 'POST', headers, body: this.#request.body, connectMs }, this);
+      this.#call = outbound({ target, method: 'POST', headers, body: this.#request.body, connectMs }, this);
     });
   }
 

@@ -46,7 +46,7 @@ class MetricsPage implements OutboundSink {
   fetch(worker: Worker, outbound: Outbound, { connectMs, signal }: RttLimits): void {
     this.#signal = signal;
     signal.addEventListener('abort', this.#stop);
-    this.#call = outbound({ url: worker.target('/metrics'), method: 'GET', headers: {}, connectMs }, this);
+    this.#call = outbound({ target: worker.target('/metrics'), method: 'GET', headers: {}, connectMs }, this);
   }
 
   onSent(): void {}

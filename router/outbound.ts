@@ -3,12 +3,27 @@
  * The Node adapter keeps connections of its own (gateway/outbound-node.ts), the Workers adapter is fetch.
  */
 export interface OutboundRequest {
-  readonly url: URL;
+  readonly target: Target;
   readonly method: 'GET' | 'POST';
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
   /** Longest wait for a connection. */
   readonly connectMs: number;
+}
+
+/** Where a request goes. It is kept for many: a URL makes each of its parts anew whenever it is asked. */
+export interface Target {
+  readonly url: URL;
+  readonly origin: string;
+  readonly host: string;
+  /** With its query. */
+  readonly path: string;
+}
+
+/** Throws a TypeError on what is no URL. */
+export function targetOf(text: string): Target {
+  const url = new URL(text);
+  return { url, origin: url.origin, host: url.host, path: url.pathname + url.search };
 }
 
 /** What the receiver of an answer implements. After `onEnd` or `onError` nothing more is called. */

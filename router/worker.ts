@@ -1,6 +1,7 @@
 /** One registered endpoint that can serve a call: what was declared about it, and what this gateway has learned. */
 import { Breaker } from './breaker.ts';
 import { type Gpu, gpus } from './gpu.ts';
+import { type Target, targetOf } from './outbound.ts';
 import { type Load, type Speed, USUAL_SPEED, WorkerTimes } from './predict.ts';
 import { PrefixMirror } from './prefix.ts';
 import type { PrefixIndex } from './prefix-index.ts';
@@ -81,7 +82,7 @@ export class Worker {
   #lifecycle: WorkerState;
   #goodAnswers = 0;
   #saturatedUntilMs = 0;
-  readonly #targets = new Map<string, URL>();
+  readonly #targets = new Map<string, Target>();
 
   /** `prefixes` is the fleet's. */
   constructor(record: WorkerRecord, prefixes: PrefixIndex) {
@@ -177,10 +178,10 @@ export class Worker {
   }
 
   /** The address of an API path on this worker. */
-  target(path: string): URL {
+  target(path: string): Target {
     let target = this.#targets.get(path);
     if (target === undefined) {
-      target = new URL(this.record.url.replace(/\/+$/, '') + path);
+      target = targetOf(this.record.url.replace(/\/+$/, '') + path);
       this.#targets.set(path, target);
     }
     return target;

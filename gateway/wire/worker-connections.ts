@@ -1,5 +1,6 @@
 /** The kept connections to workers, by origin: the last one used is used first, so that the others grow old and close. */
 import type { Socket } from 'node:net';
+import type { Target } from '../../router/outbound.ts';
 import { WorkerConnection } from './worker-connection.ts';
 
 export interface ConnectionsOptions {
@@ -40,8 +41,7 @@ export class WorkerConnections {
   }
 
   /** Opens another connection, the taker's too. */
-  open(url: URL, done: (error: Error | null, connection: WorkerConnection | null) => void): void {
-    const { origin } = url;
+  open({ url, origin }: Target, done: (error: Error | null, connection: WorkerConnection | null) => void): void {
     this.#options.connect(url, (error, socket) => {
       if (socket === null) return done(error ?? new Error('no connection'), null);
       if (this.#closed) {
