@@ -53,7 +53,7 @@ const outbound: Outbound = ({ headers }, sink) => {
     afterReads(push);
   };
   afterReads(() => {
-    sink.onHead(200, { 'content-type': stream ? 'text/event-stream; charset=utf-8' : 'application/json' });
+    sink.onHead(200, stream ? 'text/event-stream; charset=utf-8' : 'application/json');
     push();
   });
   return { abort: () => {}, pause: () => {}, resume: () => {} };

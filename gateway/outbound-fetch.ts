@@ -16,7 +16,7 @@ async function run(request: OutboundRequest, sink: OutboundSink, signal: AbortSi
     const init: RequestInit = { method, headers, signal, redirect: 'manual' };
     if (request.body !== undefined) init.body = request.body as NonNullable<RequestInit['body']>;
     const response = await fetch(target.url, init);
-    sink.onHead(response.status, Object.fromEntries(response.headers));
+    sink.onHead(response.status, response.headers.get('content-type') ?? '');
     for await (const chunk of response.body ?? []) {
       sink.onData(chunk);
       await flow.open();

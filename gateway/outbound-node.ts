@@ -73,7 +73,7 @@ class Call implements OutboundCall, CallReceiver {
   /** Nothing more will come. */
   #over = false;
   /** What came and was not told yet. */
-  #head: { status: number; headers: Readonly<Record<string, string>> } | null = null;
+  #head: { status: number; contentType: string } | null = null;
   #chunks: Uint8Array[] = [];
   #error: Error | null = null;
   #tellIsDue = false;
@@ -113,8 +113,8 @@ class Call implements OutboundCall, CallReceiver {
     if (!this.#over) this.#connection?.resume();
   }
 
-  onHead(status: number, headers: Readonly<Record<string, string>>): void {
-    this.#head = { status, headers };
+  onHead(status: number, contentType: string): void {
+    this.#head = { status, contentType };
     this.#tellLater();
   }
 
@@ -164,7 +164,7 @@ class Call implements OutboundCall, CallReceiver {
     this.#tellIsDue = false;
     this.#head = null;
     this.#chunks = [];
-    if (head !== null) this.#sink.onHead(head.status, head.headers);
+    if (head !== null) this.#sink.onHead(head.status, head.contentType);
     for (const chunk of chunks) this.#sink.onData(chunk);
     if (this.#error !== null) this.#sink.onError(this.#error);
     else if (this.#over) this.#sink.onEnd();

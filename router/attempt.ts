@@ -91,7 +91,7 @@ export class Attempt implements OutboundSink {
     this.#deadline.set(this.times.dispatchedAt + this.#limits.firstContentMs);
   }
 
-  onHead(status: number, headers: Readonly<Record<string, string | string[] | undefined>>): void {
+  onHead(status: number, contentType: string): void {
     if (this.#over) return;
     if (status !== 200 || !this.#request.stream) {
       this.#reader = new WholeReader(status, this.#expected);
@@ -99,8 +99,8 @@ export class Attempt implements OutboundSink {
       return;
     }
     this.#reader = new StreamReader(this.#reservation.model, this.#reservation.work.sequences);
-    const type = String(headers['content-type']);
-    if (!type.startsWith('text/event-stream')) this.#fail(fault('malformed', `a stream was answered with ${type}`));
+    if (!contentType.startsWith('text/event-stream'))
+      this.#fail(fault('malformed', `a stream was answered with ${contentType || 'no content-type'}`));
   }
 
   onData(chunk: Uint8Array): void {

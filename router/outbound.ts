@@ -30,7 +30,8 @@ export function targetOf(text: string): Target {
 export interface OutboundSink {
   /** The request has a connection and is being written. An adapter that cannot tell says so at once. */
   onSent(): void;
-  onHead(status: number, headers: Readonly<Record<string, string | string[] | undefined>>): void;
+  /** `contentType` is empty where nothing was said. */
+  onHead(status: number, contentType: string): void;
   onData(chunk: Uint8Array): void;
   /** The answer is complete on the wire (the last HTTP chunk, or Content-Length bytes, arrived). */
   onEnd(): void;

@@ -7,7 +7,7 @@ export const ANSWER_HEAD_BYTES_MAX = 64 * 1024;
 
 /** Hears one answer. */
 export interface AnswerReceiver {
-  onHead(status: number, headers: Readonly<Record<string, string>>): void;
+  onHead(status: number, contentType: string): void;
   onBody(bytes: Uint8Array): void;
   onEnd(): void;
 }
@@ -75,15 +75,12 @@ export class AnswerReader {
     const status = Number(parts[2]);
     if (status === 101) throw new WireError('the other side wants another protocol');
     if (status < 200) return;
-    const headers: Record<string, string> = Object.create(null);
-    eachField(text, text.indexOf('\r\n') + 2, (name, value) => {
-      const before = headers[name];
-      headers[name] = before === undefined ? value : `${before}, ${value}`;
-    });
-    this.#body = bodyOf(status, headers);
-    const isKept = this.#body !== 'until close' && keepsConnection(parts[1], headers.connection);
-    this.keptMs = isKept ? keptMsOf(headers['keep-alive']) : 0;
-    this.#receiver?.onHead(status, headers);
+    const fields: Fields = {};
+    eachField(text, text.indexOf('\r\n') + 2, (name, value) => note(fields, name, value));
+    this.#body = bodyOf(status, fields);
+    const isKept = this.#body !== 'until close' && keepsConnection(parts[1], fields.connection);
+    this.keptMs = isKept ? keptMsOf(fields.keepAlive) : 0;
+    this.#receiver?.onHead(status, fields.contentType ?? '');
   }
 
   #take(body: Body, bytes: Buffer, at: number): void {
@@ -111,10 +108,41 @@ export class AnswerReader {
   }
 }
 
+/** What anybody asks of a head. */
+interface Fields {
+  contentType?: string;
+  contentLength?: string;
+  transferEncoding?: string;
+  connection?: string;
+  keepAlive?: string;
+}
+
+function note(fields: Fields, name: string, value: string): void {
+  switch (name) {
+    case 'content-type':
+      fields.contentType = listed(fields.contentType, value);
+      break;
+    case 'content-length':
+      fields.contentLength = listed(fields.contentLength, value);
+      break;
+    case 'transfer-encoding':
+      fields.transferEncoding = listed(fields.transferEncoding, value);
+      break;
+    case 'connection':
+      fields.connection = listed(fields.connection, value);
+      break;
+    case 'keep-alive':
+      fields.keepAlive = listed(fields.keepAlive, value);
+  }
+}
+
+/** Several lines of one name are one list, RFC 9110, §5.3. */
+function listed(before: string | undefined, value: string): string {
+  return before === undefined ? value : `${before}, ${value}`;
+}
+
 /** How long the body is, RFC 9112, §6.3. Two answers to that are none. */
-function bodyOf(status: number, headers: Readonly<Record<string, string>>): Body {
-  const coding = headers['transfer-encoding'];
-  const length = headers['content-length'];
+function bodyOf(status: number, { transferEncoding: coding, contentLength: length }: Fields): Body {
   if (status === 204 || status === 304) return { kind: 'counted', left: 0 };
   if (coding !== undefined) {
     if (length !== undefined || coding.toLowerCase() !== 'chunked')
