@@ -3,7 +3,7 @@ export type Nanousd = bigint;
 
 /** The largest amount that Postgres can store in a `bigint`. */
 const LARGEST_NANOUSD = 9_223_372_036_854_775_807n;
-const NANOUSD_PER_USD = 1_000_000_000n;
+const USD_DECIMALS = 9;
 
 /** Reads a whole decimal amount of nano-USD such as `"1500"`; null when it is anything else, negative or too large. */
 export function parseNanousd(text: string): Nanousd | null {
@@ -16,8 +16,9 @@ export function parseNanousd(text: string): Nanousd | null {
 export function usdLiteral(amount: Nanousd): string {
   const sign = amount < 0n ? '-' : '';
   const size = amount < 0n ? -amount : amount;
-  const fraction = (size % NANOUSD_PER_USD).toString().padStart(9, '0').replace(/0+$/, '');
-  return `${sign}${size / NANOUSD_PER_USD}${fraction === '' ? '' : `.${fraction}`}`;
+  const digits = size.toString().padStart(USD_DECIMALS + 1, '0');
+  const fraction = digits.slice(-USD_DECIMALS).replace(/0+$/, '');
+  return `${sign}${digits.slice(0, -USD_DECIMALS)}${fraction === '' ? '' : `.${fraction}`}`;
 }
 
 /** The lesser of two amounts. */

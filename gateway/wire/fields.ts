@@ -14,7 +14,8 @@ export const HEAD_END = Buffer.from('\r\n\r\n');
 /** Hands out name (lower case) and value of each line of a head, as text that matched `FIELD_LINES`, from an offset on. */
 export function eachField(head: string, from: number, take: (name: string, value: string) => void): void {
   for (let at = from; ; ) {
-    const end = head.indexOf('\r\n', at);
+    // No CR but those that end lines has matched.
+    const end = head.indexOf('\r', at);
     if (end <= at) return;
     const colon = head.indexOf(':', at);
     take(head.slice(at, colon).toLowerCase(), withoutSpaces(head, colon + 1, end));
