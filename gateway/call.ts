@@ -8,6 +8,7 @@ import type { Principal } from './auth.ts';
 import { newCallId } from './call-id.ts';
 import type { Limits } from './config.ts';
 import type { ExpectedLength } from './expected-output.ts';
+import type { HeadFields } from './head-fields.ts';
 import type { Fare } from './paywall.ts';
 import type { Gateway } from './platform.ts';
 import { narrow, type Provider } from './provider.ts';
@@ -42,7 +43,7 @@ export class Call {
   #closing: Promise<void> | null = null;
   /** Null before it is closed. */
   chargedNanousd: bigint | null = null;
-  rateLimitHeaders: Readonly<Record<string, string>> = {};
+  rateLimitHeaders: HeadFields = {};
 
   constructor(gateway: Gateway, endpoint: RequestKind) {
     this.#gateway = gateway;
@@ -279,18 +280,18 @@ export class Call {
   }
 
   /** The head of its answer: these headers, and what is known of the call when they leave. */
-  headers(own: Readonly<Record<string, string>>): Record<string, string> {
-    const headers: Record<string, string> = { ...own, 'x-request-id': this.id, 'x-faregate-call': this.id };
+  headers(own: HeadFields): Record<string, string | number> {
+    const headers: Record<string, string | number> = { ...own, 'x-request-id': this.id, 'x-faregate-call': this.id };
     Object.assign(headers, this.rateLimitHeaders, this.#admitted?.fare.headers);
     if (this.#hold !== null) headers['x-faregate-held-nanousd'] = this.#hold.amount.toString();
-    if (this.#clampedMaxTokens !== null) headers['x-faregate-max-tokens'] = String(this.#clampedMaxTokens);
+    if (this.#clampedMaxTokens !== null) headers['x-faregate-max-tokens'] = this.#clampedMaxTokens;
     const ignored = this.#admitted?.request.ignored ?? [];
     if (ignored.length > 0) headers['x-faregate-ignored'] = ignored.join(', ');
-    if (this.attempts > 0) headers['x-faregate-attempts'] = String(this.attempts);
+    if (this.attempts > 0) headers['x-faregate-attempts'] = this.attempts;
     if (this.#attempt !== null) {
       headers['x-faregate-worker'] = this.#attempt.worker.id;
       headers['x-faregate-region'] = this.#attempt.worker.region;
-      headers['x-faregate-predicted-ttft-ms'] = String(Math.round(this.#attempt.predictedTtftMs));
+      headers['x-faregate-predicted-ttft-ms'] = Math.round(this.#attempt.predictedTtftMs);
     }
     if (this.chargedNanousd !== null) headers['x-faregate-charged-nanousd'] = this.chargedNanousd.toString();
     return headers;

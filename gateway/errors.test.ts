@@ -48,15 +48,15 @@ test('an error body has all four members, null where there is nothing to say', (
 
 test('a time to wait is told in whole seconds and in milliseconds, never too short', () => {
   const headers = errorHeaders(apiError('rate_limited', 'Slow down.', { retryAfterMs: 1_200.4 }));
-  expect(headers).toEqual({ 'retry-after': '2', 'retry-after-ms': '1201' });
+  expect(headers).toEqual({ 'retry-after': 2, 'retry-after-ms': 1201 });
 });
 
 test('an error brings the headers of its own answer along', () => {
   const error = apiError('rate_limited', 'Slow down.', {
     retryAfterMs: 1,
-    headers: { 'x-ratelimit-limit-tokens': '5' },
+    headers: { 'x-ratelimit-limit-tokens': 5 },
   });
-  expect(errorHeaders(error)).toMatchObject({ 'x-ratelimit-limit-tokens': '5', 'retry-after-ms': '1' });
+  expect(errorHeaders(error)).toMatchObject({ 'x-ratelimit-limit-tokens': 5, 'retry-after-ms': 1 });
 });
 
 test('the stock client is told not to repeat what can only fail again or pay twice', () => {

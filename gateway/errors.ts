@@ -1,3 +1,5 @@
+import { type HeadFields, toHeaders } from './head-fields.ts';
+
 /** OpenAI's error types, where OpenAI has one for the case; its stock clients choose the class by status. */
 type ErrorType =
   | 'invalid_request_error'
@@ -57,7 +59,7 @@ export interface ErrorDetails {
   /** When the same request can succeed, in milliseconds from now. */
   readonly retryAfterMs?: number;
   /** Headers that belong to this answer alone: rate limits, payment challenges. */
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: HeadFields;
   /** Members that this answer alone has beside `error`: what a payment would be for. */
   readonly more?: Readonly<Record<string, unknown>>;
 }
@@ -70,7 +72,7 @@ export class ApiError extends Error {
   readonly type: string;
   readonly param: string | null;
   readonly retryAfterMs: number | null;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: HeadFields;
   readonly more: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails) {
@@ -100,11 +102,11 @@ export function errorBody(error: ApiError): string {
  * The headers that this error adds to its answer. `retry-after` is in whole seconds, rounded up, `retry-after-ms` in milliseconds.
  * `x-should-retry: false` stops the stock client where a repetition cannot help: also a 429 that no waiting would cure.
  */
-export function errorHeaders(error: ApiError): Record<string, string> {
-  const headers: Record<string, string> = { ...error.headers };
+export function errorHeaders(error: ApiError): HeadFields {
+  const headers: Record<string, string | number> = { ...error.headers };
   if (error.retryAfterMs !== null) {
-    headers['retry-after'] = String(Math.ceil(error.retryAfterMs / 1_000));
-    headers['retry-after-ms'] = String(Math.ceil(error.retryAfterMs));
+    headers['retry-after'] = Math.ceil(error.retryAfterMs / 1_000);
+    headers['retry-after-ms'] = Math.ceil(error.retryAfterMs);
   }
   const row: ErrorRow = rows[error.code];
   if (row.neverRetry || (error.code === 'rate_limited' && error.retryAfterMs === null)) {
@@ -117,6 +119,6 @@ export function errorHeaders(error: ApiError): Record<string, string> {
 export function errorResponse(error: ApiError): Response {
   return new Response(errorBody(error), {
     status: error.status,
-    headers: { 'content-type': 'application/json', ...errorHeaders(error) },
+    headers: toHeaders({ 'content-type': 'application/json', ...errorHeaders(error) }),
   });
 }

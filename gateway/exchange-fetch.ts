@@ -1,6 +1,7 @@
 /** The Exchange over a web Request and a streamed Response, for runtimes that have no other (Cloudflare Workers). */
 import type { Limits } from './config.ts';
 import { CallerLeft, type Exchange } from './exchange.ts';
+import { type HeadFields, toHeaders } from './head-fields.ts';
 import { collectBody } from './route-body.ts';
 
 const encoder = new TextEncoder();
@@ -47,9 +48,9 @@ export class FetchExchange implements Exchange {
     return collectBody(this.#request, this.#limits);
   }
 
-  head(status: number, headers: Readonly<Record<string, string>>): void {
+  head(status: number, headers: HeadFields): void {
     this.#headSent = true;
-    this.#answer(new Response(this.#stream, { status, headers }));
+    this.#answer(new Response(this.#stream, { status, headers: toHeaders(headers) }));
   }
 
   write(bytes: Uint8Array | string): boolean {

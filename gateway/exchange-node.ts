@@ -4,6 +4,7 @@ import { Ending } from '../router/ending.ts';
 import type { Limits } from './config.ts';
 import { type ApiError, apiError } from './errors.ts';
 import { bodyTimeout, CallerLeft, type Exchange } from './exchange.ts';
+import type { HeadFields } from './head-fields.ts';
 import { LINGER_MS } from './wire/caller-connection.ts';
 import { byteText, chunkOf, joined, LAST_CHUNK, TEXT_BYTES_MAX } from './wire/framing.ts';
 
@@ -41,7 +42,7 @@ export class NodeExchange implements Exchange {
     return readBody(this.#request, this.#limits);
   }
 
-  head(status: number, headers: Readonly<Record<string, string>>): void {
+  head(status: number, headers: HeadFields): void {
     this.#response.writeHead(status, headers);
     this.#inChunks = this.#response.chunkedEncoding;
     this.#response.chunkedEncoding = false;

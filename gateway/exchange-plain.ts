@@ -2,6 +2,7 @@
 import { Ending } from '../router/ending.ts';
 import type { Limits } from './config.ts';
 import { bodyTimeout, CallerLeft, type Exchange } from './exchange.ts';
+import type { HeadFields } from './head-fields.ts';
 import { headEnd, headLines } from './wire/answer-head.ts';
 import type { CallerConnection } from './wire/caller-connection.ts';
 import { byteText, chunkOf, joined, LAST_CHUNK } from './wire/framing.ts';
@@ -15,7 +16,7 @@ export class PlainExchange implements Exchange {
   readonly #limits: Limits;
   /** What was told of the head: it is sent with the first bytes that follow it. */
   #lines = '';
-  #headers: Readonly<Record<string, string>> = {};
+  #headers: HeadFields = {};
   #inChunks = false;
   /** The answer has ended: what is said after it must not get into the next one's. */
   #over = false;
@@ -50,7 +51,7 @@ export class PlainExchange implements Exchange {
     });
   }
 
-  head(status: number, headers: Readonly<Record<string, string>>): void {
+  head(status: number, headers: HeadFields): void {
     this.#lines = headLines(status, headers);
     this.#headers = headers;
     this.headSent = true;
@@ -102,7 +103,7 @@ export class PlainExchange implements Exchange {
   }
 }
 
-function framing(length: number | null, told: string | undefined): string {
+function framing(length: number | null, told: string | number | undefined): string {
   if (told !== undefined) return '';
   return length === null ? 'transfer-encoding: chunked\r\n' : `content-length: ${length}\r\n`;
 }

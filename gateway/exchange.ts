@@ -1,5 +1,6 @@
 import type { EndControl } from '../router/ending.ts';
 import { type ApiError, apiError } from './errors.ts';
+import type { HeadFields } from './head-fields.ts';
 
 /** Where the answer to one request goes. */
 export interface Responder {
@@ -7,7 +8,7 @@ export interface Responder {
   readonly control: EndControl;
   /** True once `head` was called: from then on an error can only travel in the stream. */
   readonly headSent: boolean;
-  head(status: number, headers: Readonly<Record<string, string>>): void;
+  head(status: number, headers: HeadFields): void;
   /** Returns false when the caller reads too slowly: hold back until `onDrain` calls. */
   write(bytes: Uint8Array | string): boolean;
   onDrain(listener: () => void): void;

@@ -170,17 +170,17 @@ test('the headers tell limit, rest and time to a full minute as OpenAI writes th
   const { clock, limiter } = limiterAt(0);
   const limits = { requestsPerMinute: 60, tokensPerMinute: 6_000, openStreams: 1 };
   expect(limiter.admit('key', limits, { tokens: 6_000, stream: true }).headers).toEqual({
-    'x-ratelimit-limit-requests': '60',
-    'x-ratelimit-limit-tokens': '6000',
-    'x-ratelimit-remaining-requests': '59',
-    'x-ratelimit-remaining-tokens': '0',
+    'x-ratelimit-limit-requests': 60,
+    'x-ratelimit-limit-tokens': 6000,
+    'x-ratelimit-remaining-requests': 59,
+    'x-ratelimit-remaining-tokens': 0,
     'x-ratelimit-reset-requests': '1s',
     'x-ratelimit-reset-tokens': '1m0s',
   });
   clock.ms = 988;
   expect(limiter.admit('key', limits, { tokens: 1, stream: true }).headers).toMatchObject({
-    'x-ratelimit-remaining-requests': '59',
-    'x-ratelimit-remaining-tokens': '98',
+    'x-ratelimit-remaining-requests': 59,
+    'x-ratelimit-remaining-tokens': 98,
     'x-ratelimit-reset-requests': '12ms',
     'x-ratelimit-reset-tokens': '59.012s',
   });

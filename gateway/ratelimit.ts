@@ -7,6 +7,7 @@
  * back that part too would let a key run twice as fast. So the bucket remembers what each open call took, in order. It drains from
  * the oldest, and a call gives back only from what is left of its own.
  */
+import type { HeadFields } from './head-fields.ts';
 
 /** Ceilings of one key, each at least 1. */
 export interface KeyLimits {
@@ -21,11 +22,9 @@ export interface Demand {
   readonly stream: boolean;
 }
 
-type RateHeaders = Readonly<Record<string, string>>;
-
 export interface Admitted {
   readonly ok: true;
-  readonly headers: RateHeaders;
+  readonly headers: HeadFields;
   /** Ends the call's stream and gives back what it did not use. Counts once, however often it is called. */
   release(actualTokens: number): void;
 }
@@ -35,7 +34,7 @@ export interface Limited {
   readonly which: 'requests' | 'tokens' | 'streams';
   /** When to try again; null when the call alone is above the limit and no waiting helps. */
   readonly retryAfterMs: number | null;
-  readonly headers: RateHeaders;
+  readonly headers: HeadFields;
 }
 
 const MINUTE_MS = 60_000;
@@ -183,12 +182,12 @@ function drain(key: KeyState, limits: KeyLimits, nowMs: number): void {
 }
 
 /** OpenAI's six headers, after the call was taken or refused. `reset` is when the key has its whole minute again. */
-function rateHeaders(key: KeyState, limits: KeyLimits): RateHeaders {
+function rateHeaders(key: KeyState, limits: KeyLimits): HeadFields {
   return {
-    'x-ratelimit-limit-requests': String(limits.requestsPerMinute),
-    'x-ratelimit-limit-tokens': String(limits.tokensPerMinute),
-    'x-ratelimit-remaining-requests': String(remaining(key.requests, limits.requestsPerMinute)),
-    'x-ratelimit-remaining-tokens': String(remaining(key.tokens, limits.tokensPerMinute)),
+    'x-ratelimit-limit-requests': limits.requestsPerMinute,
+    'x-ratelimit-limit-tokens': limits.tokensPerMinute,
+    'x-ratelimit-remaining-requests': remaining(key.requests, limits.requestsPerMinute),
+    'x-ratelimit-remaining-tokens': remaining(key.tokens, limits.tokensPerMinute),
     'x-ratelimit-reset-requests': duration((key.requests / limits.requestsPerMinute) * MINUTE_MS),
     'x-ratelimit-reset-tokens': duration((key.tokens / limits.tokensPerMinute) * MINUTE_MS),
   };

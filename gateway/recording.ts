@@ -6,6 +6,7 @@ import { Ending } from '../router/ending.ts';
 import { ByteLog } from './byte-log.ts';
 import type { Claim } from './claims.ts';
 import { CallerLeft, type Responder } from './exchange.ts';
+import type { HeadFields } from './head-fields.ts';
 
 /** Whoever keeps recordings (replays.ts). */
 export interface Keeper {
@@ -49,7 +50,7 @@ type State = 'running' | 'lost' | 'refused' | 'ended';
 
 interface Head {
   readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: HeadFields;
 }
 
 export class Recording implements Responder {
@@ -58,7 +59,7 @@ export class Recording implements Responder {
   readonly #keeper: Keeper;
   readonly #rules: RecordingRules;
   /** The callers now, each with what its head has beyond the answer's own. */
-  readonly #callers = new Map<Responder, Readonly<Record<string, string>>>();
+  readonly #callers = new Map<Responder, HeadFields>();
   #state: State = 'running';
   #head: Head | null = null;
   #log: ByteLog | null = new ByteLog();
@@ -91,7 +92,7 @@ export class Recording implements Responder {
     return this.#log !== null;
   }
 
-  head(status: number, headers: Readonly<Record<string, string>>): void {
+  head(status: number, headers: HeadFields): void {
     this.#head = { status, headers };
     for (const [caller, own] of this.#callers) caller.head(status, { ...headers, ...own });
   }
@@ -159,7 +160,7 @@ export class Recording implements Responder {
     return again;
   }
 
-  #admit(caller: Responder, own: Readonly<Record<string, string>>): void {
+  #admit(caller: Responder, own: HeadFields): void {
     this.#callers.set(caller, own);
     caller.onDrain(() => this.#onDrain());
     const { signal } = caller.control;

@@ -9,6 +9,7 @@ import type { StreamOutcome } from '../router/stream.ts';
 import type { Call } from './call.ts';
 import { type ApiError, apiError, errorBody } from './errors.ts';
 import { DeadlineExceeded, Draining, type Responder } from './exchange.ts';
+import type { HeadFields } from './head-fields.ts';
 import { chargeMembers, cutUsage, withCharge } from './usage-bytes.ts';
 import { joined } from './wire/framing.ts';
 
@@ -44,7 +45,7 @@ export class StreamHead {
 }
 
 /** The head of what its payer is charged for: with what it is told of that. */
-function answerHead(call: Call, own: Readonly<Record<string, string>>): Record<string, string> {
+function answerHead(call: Call, own: HeadFields): HeadFields {
   return Object.assign(call.headers(own), call.fare.receipt(call.chargedNanousd));
 }
 
@@ -61,7 +62,7 @@ export async function deliverWhole(
   call.meter.observeWhole(whole.answer);
   await call.close('complete', { billable: true });
   const body = withCharge(whole.body, chargeMembers(call)) ?? whole.body;
-  exchange.head(200, answerHead(call, { 'content-type': 'application/json', 'content-length': String(body.length) }));
+  exchange.head(200, answerHead(call, { 'content-type': 'application/json', 'content-length': body.length }));
   exchange.end(body);
 }
 

@@ -33,9 +33,9 @@ function withoutSpaces(text: string, from: number, to: number): string {
 const SPACE = 0x20;
 const fieldValue = new RegExp(`^${VALUE}$`);
 
-/** The line of a field whose name is a word of ours. Throws where its value could end the line early. */
-export function fieldLine(name: string, value: string): string {
-  if (!fieldValue.test(value)) throw new TypeError(`the header ${name} cannot be sent`);
+/** The line of a field whose name is a word of ours. Throws where its value could end the line early, which no number does. */
+export function fieldLine(name: string, value: string | number): string {
+  if (typeof value === 'string' && !fieldValue.test(value)) throw new TypeError(`the header ${name} cannot be sent`);
   return `${name}: ${value}\r\n`;
 }
 
