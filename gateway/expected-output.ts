@@ -26,15 +26,17 @@ export class ExpectedLength {
 }
 
 export class ExpectedOutput {
-  readonly #lengths = new Map<string, ExpectedLength>();
+  /** By account, and of each by model. */
+  readonly #lengths = new Map<string, Map<string, ExpectedLength>>();
 
-  /** What is known of them, to be asked and told; those that were met first are forgotten first. */
+  /** What is known of them, to be asked and told; the accounts that were met first are forgotten first. */
   of(accountId: string, model: string): ExpectedLength {
-    const place = `${accountId} ${model}`;
-    const known = this.#lengths.get(place);
+    const models = this.#lengths.get(accountId);
+    const known = models?.get(model);
     if (known !== undefined) return known;
     const length = new ExpectedLength();
-    remember(this.#lengths, place, length, KNOWN_MAX);
+    if (models === undefined) remember(this.#lengths, accountId, new Map([[model, length]]), KNOWN_MAX);
+    else models.set(model, length);
     return length;
   }
 }
