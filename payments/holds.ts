@@ -152,6 +152,7 @@ class OpenHold implements Hold {
   open(opening: Opening): void {
     if (this.#resolution !== null) return;
     this.#opening = opening;
+    this.#progress = null;
     this.#journal('open', this.#begin(opening));
   }
 
