@@ -203,7 +203,7 @@ export class Call {
   }
 
   #close(outcome: Outcome, billable: boolean): Promise<void> {
-    const { request, fare } = this.#known;
+    const { request, price, fare } = this.#known;
     const metered = billable ? this.meter.read() : { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
     const record = this.#closingRecord(outcome, metered);
     const hold = this.#hold;
@@ -211,7 +211,7 @@ export class Call {
     const charged = hold?.charged ?? 0n;
     this.chargedNanousd = charged;
     if (this.meter.promptKnown) {
-      this.#gateway.promptRatios.learn(request.model, request.promptBytes, this.meter.read().promptTokens);
+      this.#gateway.promptRatios.learn(price.model, request.promptBytes, this.meter.read().promptTokens);
     }
     if (outcome === 'complete') this.#learnFrom(metered);
     this.#report(record, charged);

@@ -51,16 +51,14 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
     if (claim !== null) await claim;
     const purchase = () => purchaseOf(gateway, exchange, { path, request, price, maxTokens, body });
     const fare = await pay(gateway, caller, purchase);
+    let admission: Admitted | null = null;
     try {
       call.begin(fare, request, price, joined.control);
       requireAffordable(price, call.provider.maxPrice);
-      const admission = admitted(gateway, call);
-      try {
-        await servePaid(gateway, joined, call, maxTokens);
-      } finally {
-        admission.release(call.tokensUsed);
-      }
+      admission = admitted(gateway, call);
+      await servePaid(gateway, joined, call, maxTokens);
     } finally {
+      admission?.release(call.tokensUsed);
       if (fare.tab !== null) await fare.tab.close(0n);
     }
   } catch (error) {

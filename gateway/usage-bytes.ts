@@ -1,5 +1,6 @@
 /** Edits of the `usage` object inside bytes that a worker wrote: everything around it stays as it came. */
 import { usdLiteral } from '../payments/money.ts';
+import { idOrNull } from '../payments/record.ts';
 import type { Call } from './call.ts';
 
 /** The members that `usage` gains: the exact charge in USD, and the call's own numbers. JSON without braces. */
@@ -9,7 +10,7 @@ export function chargeMembers(call: Call): string {
   const charged = chargedNanousd ?? 0n;
   const times = `"queue_ms":${queueMs},"ttft_ms":${ttftMs},"total_ms":${totalMs}`;
   const money = `"charged_nanousd":"${charged}","held_nanousd":"${heldNanousd}"`;
-  const worker = `"worker":${id === null ? null : `"${id}"`},"region":${JSON.stringify(region)}`;
+  const worker = `"worker":${idOrNull(id)},"region":${JSON.stringify(region)}`;
   return `"cost":${usdLiteral(charged)},"faregate":{"call":"${call.id}",${money},${times},${worker}}`;
 }
 

@@ -8,7 +8,7 @@ import { least, type Nanousd } from './money.ts';
 import { type Entry, OpenList } from './open-list.ts';
 import { cost, operatorShare } from './prices.ts';
 import type { Payer } from './purse.ts';
-import { type Closing, type Holding, type Opening, openingText, recordText, unused } from './record.ts';
+import { type Closing, type Opening, openingText, recordText, unused } from './record.ts';
 import type { Settler } from './settle.ts';
 
 export interface HoldRequest {
@@ -129,9 +129,8 @@ class OpenHold implements Hold {
   readonly #options: HoldsOptions;
   readonly #open: OpenList<OpenHold>;
   readonly #place: Entry<OpenHold>;
-  #opening: Opening | null = null;
-  /** How far the call has come, as last journaled. */
-  #progress: Closing | null = null;
+  /** The call as last journaled. */
+  #last: Closing | null = null;
   /** What all its records begin with. */
   #openingText: string | null = null;
   /** The journal segment that the call's records begin in. */
@@ -151,14 +150,13 @@ class OpenHold implements Hold {
 
   open(opening: Opening): void {
     if (this.#resolution !== null) return;
-    this.#opening = opening;
-    this.#progress = null;
+    this.#last = unused(opening, 'failed');
     this.#journal('open', this.#begin(opening));
   }
 
   progress(closing: Closing): void {
     if (this.#resolution !== null) return;
-    this.#progress = closing;
+    this.#last = closing;
     this.#journal('progress', this.#text(closing, this.#chargeFor(closing)));
   }
 
@@ -168,20 +166,14 @@ class OpenHold implements Hold {
   }
 
   void(closing?: Closing): Promise<void> {
-    const recorded = closing ?? this.#soFar;
+    const recorded = closing ?? this.#last;
     this.#resolution ??= recorded === null ? this.#vanish() : this.#close(recorded, 0n);
     return this.#resolution;
   }
 
   expire(): void {
-    const soFar = this.#soFar;
-    if (soFar === null) void this.void();
-    else void this.capture({ ...soFar, outcome: 'aborted' });
-  }
-
-  /** Null before it was opened. */
-  get #soFar(): Closing | null {
-    return this.#progress ?? (this.#opening === null ? null : unused(this.#opening, 'failed'));
+    if (this.#last === null) void this.void();
+    else void this.capture({ ...this.#last, outcome: 'aborted' });
   }
 
   #close(closing: Closing, charged: Nanousd): Promise<void> {
@@ -229,12 +221,9 @@ class OpenHold implements Hold {
   }
 
   #begin(opening: Opening): string {
-    this.#openingText ??= openingText(this.#holding, opening);
-    return this.#openingText;
-  }
-
-  get #holding(): Holding {
+    const { callId, amount } = this;
     const { accountId, leaseId } = this.#purse;
-    return { callId: this.callId, accountId, keyId: this.#keyId, leaseId, amount: this.amount };
+    this.#openingText ??= openingText({ callId, accountId, keyId: this.#keyId, leaseId, amount }, opening);
+    return this.#openingText;
   }
 }

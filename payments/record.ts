@@ -110,7 +110,8 @@ export function cutOffText(last: string): string {
   return JSON.stringify({ ...NOTHING, ...(JSON.parse(last) as object), outcome: 'aborted' });
 }
 
-function idOrNull(id: string | null): string {
+/** An id of ours as JSON. */
+export function idOrNull(id: string | null): string {
   return id === null ? 'null' : `"${id}"`;
 }
 

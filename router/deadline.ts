@@ -3,6 +3,8 @@
  * for one that is still set when the work at hand is done: an answer whose head and end came together never needs it.
  */
 export class Deadline {
+  /** Set since the work at hand began. */
+  static #unarmed: Deadline[] = [];
   readonly #now: () => number;
   readonly #onExpire: () => void;
   #atMs = Number.POSITIVE_INFINITY;
@@ -20,8 +22,8 @@ export class Deadline {
     this.#atMs = atMs;
     if (atMs >= this.#armedMs) return;
     this.#armedMs = atMs;
-    if (unarmed.length === 0) void Promise.resolve().then(armAll);
-    unarmed.push(this);
+    if (Deadline.#unarmed.length === 0) queueMicrotask(Deadline.#armAll);
+    Deadline.#unarmed.push(this);
   }
 
   clear(): void {
@@ -30,8 +32,13 @@ export class Deadline {
     clearTimeout(this.#timer);
   }
 
-  /** Once it was set, and nothing more is to be done now. */
-  arm(): void {
+  static #armAll(): void {
+    const unarmed = Deadline.#unarmed;
+    Deadline.#unarmed = [];
+    for (const deadline of unarmed) deadline.#arm();
+  }
+
+  #arm(): void {
     if (this.#atMs === Number.POSITIVE_INFINITY) return;
     clearTimeout(this.#timer);
     this.#armedMs = this.#atMs;
@@ -42,18 +49,10 @@ export class Deadline {
     this.#armedMs = Number.POSITIVE_INFINITY;
     if (this.#atMs === Number.POSITIVE_INFINITY) return;
     if (this.#now() < this.#atMs) {
-      this.arm();
+      this.#arm();
     } else {
       this.clear();
       this.#onExpire();
     }
   }
-}
-
-let unarmed: Deadline[] = [];
-
-function armAll(): void {
-  const all = unarmed;
-  unarmed = [];
-  for (const deadline of all) deadline.arm();
 }

@@ -79,8 +79,8 @@ export class AnswerReader {
     eachField(text, text.indexOf('\r\n') + 2, (name, value) => note(fields, name, value));
     this.#body = bodyOf(status, fields);
     const isKept = this.#body !== 'until close' && keepsConnection(parts[1], fields.connection);
-    this.keptMs = isKept ? keptMsOf(fields.keepAlive) : 0;
-    this.#receiver?.onHead(status, fields.contentType ?? '');
+    this.keptMs = isKept ? keptMsOf(fields['keep-alive']) : 0;
+    this.#receiver?.onHead(status, fields['content-type'] ?? '');
   }
 
   #take(body: Body, bytes: Buffer, at: number): void {
@@ -110,39 +110,29 @@ export class AnswerReader {
 
 /** What anybody asks of a head. */
 interface Fields {
-  contentType?: string;
-  contentLength?: string;
-  transferEncoding?: string;
+  'content-type'?: string;
+  'content-length'?: string;
+  'transfer-encoding'?: string;
   connection?: string;
-  keepAlive?: string;
-}
-
-function note(fields: Fields, name: string, value: string): void {
-  switch (name) {
-    case 'content-type':
-      fields.contentType = listed(fields.contentType, value);
-      break;
-    case 'content-length':
-      fields.contentLength = listed(fields.contentLength, value);
-      break;
-    case 'transfer-encoding':
-      fields.transferEncoding = listed(fields.transferEncoding, value);
-      break;
-    case 'connection':
-      fields.connection = listed(fields.connection, value);
-      break;
-    case 'keep-alive':
-      fields.keepAlive = listed(fields.keepAlive, value);
-  }
+  'keep-alive'?: string;
 }
 
 /** Several lines of one name are one list, RFC 9110, §5.3. */
-function listed(before: string | undefined, value: string): string {
-  return before === undefined ? value : `${before}, ${value}`;
+function note(fields: Fields, name: string, value: string): void {
+  switch (name) {
+    case 'content-type':
+    case 'content-length':
+    case 'transfer-encoding':
+    case 'connection':
+    case 'keep-alive': {
+      const before = fields[name];
+      fields[name] = before === undefined ? value : `${before}, ${value}`;
+    }
+  }
 }
 
 /** How long the body is, RFC 9112, §6.3. Two answers to that are none. */
-function bodyOf(status: number, { transferEncoding: coding, contentLength: length }: Fields): Body {
+function bodyOf(status: number, { 'transfer-encoding': coding, 'content-length': length }: Fields): Body {
   if (status === 204 || status === 304) return { kind: 'counted', left: 0 };
   if (coding !== undefined) {
     if (length !== undefined || coding.toLowerCase() !== 'chunked')
