@@ -136,8 +136,8 @@ test('whatever is taken for plain, Node reads in the same way', async () => {
       expect(same?.request.method).toBe('POST');
       expect(same?.request.url).toBe(request.path);
       expect(same?.request.headers).toEqual(Object.fromEntries(request.headers));
-      expect(same?.body).toBe('x'.repeat(request.bodyBytes));
-      expect(bytes.length - request.bodyAt).toBe(request.bodyBytes);
+      // An empty line among them ends the head early: what follows is body then, for both.
+      expect(same?.body).toBe(bytes.toString('latin1', request.bodyAt, request.bodyAt + request.bodyBytes));
     }),
     { numRuns: 600 },
   );
