@@ -29,6 +29,9 @@ import {
 
 const SEGMENT_BYTES_MAX = 16 * 1024 * 1024;
 const KEPT_MS = 24 * 60 * 60 * 1_000;
+const WRITE_BYTES = 64 * 1024;
+/** A character's in UTF-8. */
+const CHARACTER_BYTES_MAX = 3;
 
 export class FileJournal implements Journal {
   readonly #directory: string;
@@ -38,6 +41,8 @@ export class FileJournal implements Journal {
   #file: number;
   #bytes = 0;
   #lines: string[] = [];
+  /** What is written, unless it is long: new memory for every turn would cost more than its write. */
+  readonly #buffer = Buffer.allocUnsafeSlow(WRITE_BYTES);
   /** Those who wait for the write that ends this turn; null while nothing is buffered. */
   #turn: PromiseWithResolvers<boolean> | null = null;
   /** Those whose write is done and who wait for the disk. */
@@ -103,7 +108,7 @@ export class FileJournal implements Journal {
   #write(): void {
     const turn = this.#turn;
     if (turn === null) return;
-    const bytes = Buffer.from(`${this.#lines.join('\n')}\n`);
+    const bytes = this.#bytesOf(`${this.#lines.join('\n')}\n`);
     this.#lines = [];
     this.#turn = null;
     try {
@@ -117,6 +122,11 @@ export class FileJournal implements Journal {
     if (this.#level === 'page') turn.resolve(true);
     else this.#written.push(turn);
     this.#rotateOrSync();
+  }
+
+  #bytesOf(text: string): Uint8Array {
+    if (text.length * CHARACTER_BYTES_MAX > this.#buffer.length) return Buffer.from(text);
+    return this.#buffer.subarray(0, this.#buffer.write(text));
   }
 
   #rotateOrSync(): void {

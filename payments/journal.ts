@@ -1,6 +1,6 @@
 /** What a gateway writes down about its calls before it answers: the port, and the text of one line. */
 import { crc32 } from 'node:zlib';
-import { cutOffText } from './record.ts';
+import { cutOffText, fromNamedText } from './record.ts';
 
 /** `open` before the dispatch, `progress` during a stream, `close` at the end: the latter two carry the whole call as it stands. */
 export type RecordKind = 'open' | 'progress' | 'close';
@@ -31,13 +31,14 @@ export interface JournalRecord {
 }
 
 /**
- * The form of a record. Whoever changes it raises this and keeps reading all forms before it: see `decodeLine`. In version 1 an `open` too carried
- * the whole call.
+ * The form of a record. Whoever changes it raises this and keeps reading all forms before it: see `decodeLine`. Up to version 2 a call was an
+ * object of named columns, and in version 1 an `open` too carried the whole call.
  */
-const VERSION = 2;
+const VERSION = 3;
+const NAMED_VERSION_MAX = 2;
 const PREFIX = /^\{"v":(\d{1,9}),"kind":"(open|progress|close)","call":/;
-/** The id is the first member of a call's text: a start over a long journal has no time to parse the others. */
-const CALL_ID = /^\{"id":"([^"\\]+)"/;
+/** The id comes first in a call's text: a start over a long journal has no time to parse the rest. */
+const CALL_ID = /^\["([^"\\]+)"/;
 const CRC_DIGITS = 8;
 const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
@@ -86,7 +87,8 @@ export function decodeLine(line: string): JournalRecord | null {
   const [prefix = '', version = '', kind] = PREFIX.exec(json) ?? [];
   if (parseInt(version, 10) > VERSION) throw new NewerRecord(version);
   if (kind !== 'open' && kind !== 'progress' && kind !== 'close') return null;
-  const call = json.slice(prefix.length, -1);
+  const text = json.slice(prefix.length, -1);
+  const call = parseInt(version, 10) > NAMED_VERSION_MAX ? text : fromNamedText(text);
   const [, callId] = CALL_ID.exec(call) ?? [];
   return callId === undefined ? null : { kind, callId, call };
 }

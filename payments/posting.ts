@@ -1,23 +1,23 @@
 /** The statements that post closed calls: insert the calls, sum what was really inserted, write entries, update balances. */
 import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../db/connect.ts';
+import { namedText } from './record.ts';
 import { inTransaction } from './retry.ts';
 
-/** Posts calls (texts by record.ts). Those that are there already change nothing. */
+/** Posts calls (texts by record.ts, whose order of columns it is). Those that are there already change nothing. */
 export async function postCalls(sql: Sql, calls: readonly string[]): Promise<void> {
   await sql`
     with fresh as (
       insert into call (
-        id, account_id, key_id, lease_id, endpoint, model, worker_id, operator_id, region, outcome, streamed, attempts,
-        prompt_tokens, cached_tokens, completion_tokens, held_nanousd, charged_nanousd, operator_nanousd, price_version,
-        queue_ms, ttft_ms, billed_ms, total_ms
+        id, account_id, key_id, lease_id, endpoint, model, streamed, held_nanousd, price_version,
+        worker_id, operator_id, region, outcome, attempts, prompt_tokens, cached_tokens, completion_tokens,
+        charged_nanousd, operator_nanousd, queue_ms, ttft_ms, billed_ms, total_ms
       )
-      select * from json_to_recordset(${asList(calls)}::text::json) as closed (
-        id uuid, account_id text, key_id text, lease_id text, endpoint text, model text, worker_id text, operator_id text,
-        region text, outcome text, streamed boolean, attempts integer, prompt_tokens integer, cached_tokens integer,
-        completion_tokens integer, held_nanousd bigint, charged_nanousd bigint, operator_nanousd bigint,
-        price_version integer, queue_ms integer, ttft_ms integer, billed_ms integer, total_ms integer
-      )
+      select (r ->> 0)::uuid, r ->> 1, r ->> 2, r ->> 3, r ->> 4, r ->> 5, (r ->> 6)::boolean, (r ->> 7)::bigint,
+        (r ->> 8)::integer, r ->> 9, r ->> 10, r ->> 11, r ->> 12, (r ->> 13)::integer, (r ->> 14)::integer,
+        (r ->> 15)::integer, (r ->> 16)::integer, (r ->> 17)::bigint, (r ->> 18)::bigint, (r ->> 19)::integer,
+        (r ->> 20)::integer, (r ->> 21)::integer, (r ->> 22)::integer
+      from jsonb_array_elements(${asList(calls)}::text::jsonb) as r
       on conflict (id) do nothing
       returning account_id, model, lease_id, operator_id, prompt_tokens, cached_tokens, completion_tokens, billed_ms,
         charged_nanousd, operator_nanousd
@@ -65,11 +65,12 @@ export async function postCalls(sql: Sql, calls: readonly string[]): Promise<voi
  * found. The lease is filled up from the agent's prepaid money and, beyond that, from our own: a loss is never the agent's.
  */
 export async function postShortCall(sql: Sql, call: string, reason: string): Promise<void> {
+  const record = namedText(call);
   await inTransaction(sql, async (tx) => {
     await tx`
       with short as (
         select r.id, r.lease_id, r.account_id, r.charged_nanousd - a.balance as amount
-        from jsonb_to_record(${call}::text::jsonb) as r (id uuid, account_id text, lease_id text, charged_nanousd bigint)
+        from jsonb_to_record(${record}::text::jsonb) as r (id uuid, account_id text, lease_id text, charged_nanousd bigint)
         join account a on a.id = r.lease_id
         where r.charged_nanousd > a.balance and not exists (select from call c where c.id = r.id)
         for no key update of a
@@ -93,7 +94,7 @@ export async function postShortCall(sql: Sql, call: string, reason: string): Pro
           overrun = greatest(b.overrun, b.spent + b.leased + l.amount - b.limit_nanousd)
         from leased l where b.id = any(l.budgets)
       ), filed as (
-        insert into settle_exception (call_id, reason, record) select id, ${reason}, ${call}::text::jsonb from short
+        insert into settle_exception (call_id, reason, record) select id, ${reason}, ${record}::text::jsonb from short
         on conflict (call_id) do nothing
       )
       update account a set balance = a.balance + m.amount from movement m where a.id = m.account_id`;
@@ -105,7 +106,7 @@ export async function postShortCall(sql: Sql, call: string, reason: string): Pro
 export async function fileCall(sql: Sql, call: string, reason: string): Promise<void> {
   await sql`
     insert into settle_exception (call_id, reason, record)
-    select (record ->> 'id')::uuid, ${reason}, record from (select ${call}::text::jsonb as record) filed
+    select (record ->> 'id')::uuid, ${reason}, record from (select ${namedText(call)}::text::jsonb as record) filed
     on conflict (call_id) do nothing`;
 }
 

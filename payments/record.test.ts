@@ -1,17 +1,18 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { cutOffText, openingText, recordText, unused } from './record.ts';
+import { cutOffText, fromNamedText, namedText, openingText, recordText, unused } from './record.ts';
 import { closing } from './testing.ts';
 
 const holding = { callId: 'call', accountId: 'acct_1', keyId: 'key_1', leaseId: 'lse_1', amount: 500n };
 const opening = openingText(holding, closing(1));
 
-test('a record is JSON that says what is known, whatever models and regions are called', () => {
+test('a record is JSON that says what is known, whatever models and regions are called, and by its names it is the same', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme' }), fc.string({ unit: 'binary' }), (model, region) => {
       const call = { ...closing(7, { region }), model };
       const text = recordText(openingText(holding, call), call, { charged: 7n, share: 3n });
-      expect(JSON.parse(text)).toMatchObject({
+      expect(fromNamedText(namedText(text))).toBe(text);
+      expect(JSON.parse(namedText(text))).toMatchObject({
         id: 'call',
         lease_id: 'lse_1',
         model,
@@ -29,7 +30,7 @@ test('a record is JSON that says what is known, whatever models and regions are 
 
 test('what is not known is null, and what no column can hold is refused', () => {
   const none = closing(1, { workerId: null, operatorId: null, region: null, queueMs: null, ttftMs: null });
-  expect(JSON.parse(recordText(opening, none, { charged: 0n, share: 0n }))).toMatchObject({
+  expect(JSON.parse(namedText(recordText(opening, none, { charged: 0n, share: 0n })))).toMatchObject({
     worker_id: null,
     operator_id: null,
     region: null,
@@ -41,8 +42,12 @@ test('what is not known is null, and what no column can hold is refused', () => 
 });
 
 test('a call that was cut off at its opening has used nothing, one at a later record what stands there', () => {
-  const nothing = recordText(opening, unused(closing(1), 'aborted'), { charged: 0n, share: 0n });
-  expect(JSON.parse(cutOffText(opening))).toEqual(JSON.parse(nothing));
-  const later = recordText(opening, closing(9), { charged: 9n, share: 4n });
-  expect(JSON.parse(cutOffText(later))).toEqual({ ...JSON.parse(later), outcome: 'aborted' });
+  expect(cutOffText(opening)).toBe(recordText(opening, unused(closing(1), 'aborted'), { charged: 0n, share: 0n }));
+  const money = { charged: 9n, share: 4n };
+  const later = recordText(opening, closing(9, { outcome: 'failed' }), money);
+  expect(cutOffText(later)).toBe(recordText(opening, closing(9, { outcome: 'aborted' }), money));
+});
+
+test('an opening by its names is an opening again', () => {
+  expect(fromNamedText(namedText(opening))).toBe(opening);
 });

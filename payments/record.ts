@@ -58,41 +58,24 @@ export function unused(opening: Opening, outcome: Outcome): Closing {
   };
 }
 
-/**
- * What is known of a call before it is dispatched, as a JSON object whose members are columns of the `call` table; money as decimal strings.
- * Written out, as it is made for each call: ids are words of ours without anything to escape, other people's words are not.
- */
-export function openingText(holding: Holding, opening: Opening): string {
-  const { callId, accountId, keyId, leaseId, amount } = holding;
-  const { endpoint, model, streamed, price } = opening;
-  return (
-    `{"id":"${callId}","account_id":"${accountId}","key_id":"${keyId}","lease_id":"${leaseId}","endpoint":"${endpoint}",` +
-    `"model":${JSON.stringify(model)},"streamed":${streamed},"held_nanousd":"${amount}","price_version":${price.version}}`
-  );
-}
-
-/**
- * The call with all its columns: what it began with, by `openingText`, and what became of it.
- * Throws a RangeError on a count that its column cannot hold: one such record would hold up all settling.
- */
-export function recordText(opening: string, closing: Closing, money: { charged: Nanousd; share: Nanousd }): string {
-  const { workerId, operatorId, region, outcome, attempts } = closing;
-  const { promptTokens, cachedTokens, completionTokens, queueMs, ttftMs, billedMs, totalMs } = closing;
-  return (
-    `${opening.slice(0, -1)},"worker_id":${idOrNull(workerId)},"operator_id":${idOrNull(operatorId)},` +
-    `"region":${JSON.stringify(region)},"outcome":"${outcome}","attempts":${count(attempts)},` +
-    `"prompt_tokens":${count(promptTokens)},"cached_tokens":${count(cachedTokens)},` +
-    `"completion_tokens":${count(completionTokens)},"charged_nanousd":"${money.charged}",` +
-    `"operator_nanousd":"${money.share}","queue_ms":${countOrNull(queueMs)},` +
-    `"ttft_ms":${countOrNull(ttftMs)},"billed_ms":${count(billedMs)},"total_ms":${count(totalMs)}}`
-  );
-}
-
-/** The columns that an opening lacks, with nothing used. */
+/** The columns of the `call` table that are known before a call is dispatched, in the order of a record. */
+const OPENING_COLUMNS = [
+  'id',
+  'account_id',
+  'key_id',
+  'lease_id',
+  'endpoint',
+  'model',
+  'streamed',
+  'held_nanousd',
+  'price_version',
+];
+/** The others, in their order after those; of a call that used nothing. */
 const NOTHING = {
   worker_id: null,
   operator_id: null,
   region: null,
+  outcome: 'aborted',
   attempts: 0,
   prompt_tokens: 0,
   cached_tokens: 0,
@@ -104,10 +87,56 @@ const NOTHING = {
   billed_ms: 0,
   total_ms: 0,
 };
+const COLUMNS = [...OPENING_COLUMNS, ...Object.keys(NOTHING)];
+
+/**
+ * What is known of a call before it is dispatched, as a JSON array of its columns; money as decimal strings. Names would be half of
+ * what is written and sent. Written out, as it is made for each call: ids are words of ours
+ * without anything to escape, other people's words are not.
+ */
+export function openingText(holding: Holding, opening: Opening): string {
+  const { callId, accountId, keyId, leaseId, amount } = holding;
+  const { endpoint, model, streamed, price } = opening;
+  const whose = `["${callId}","${accountId}","${keyId}","${leaseId}"`;
+  return `${whose},"${endpoint}",${JSON.stringify(model)},${streamed},"${amount}",${price.version}]`;
+}
+
+/**
+ * The call with all its columns: what it began with, by `openingText`, and what became of it.
+ * Throws a RangeError on a count that its column cannot hold: one such record would hold up all settling.
+ */
+export function recordText(opening: string, closing: Closing, money: { charged: Nanousd; share: Nanousd }): string {
+  const { workerId, operatorId, region, outcome, attempts } = closing;
+  const { promptTokens, cachedTokens, completionTokens, queueMs, ttftMs, billedMs, totalMs } = closing;
+  const who = `${idOrNull(workerId)},${idOrNull(operatorId)},${JSON.stringify(region)},"${outcome}",${count(attempts)}`;
+  const tokens = `${count(promptTokens)},${count(cachedTokens)},${count(completionTokens)}`;
+  const times = `${countOrNull(queueMs)},${countOrNull(ttftMs)},${count(billedMs)},${count(totalMs)}`;
+  return `${opening.slice(0, -1)},${who},${tokens},"${money.charged}","${money.share}",${times}]`;
+}
 
 /** A call that was cut off at its opening, or at a record of what it had come to: aborted there. */
 export function cutOffText(last: string): string {
-  return JSON.stringify({ ...NOTHING, ...(JSON.parse(last) as object), outcome: 'aborted' });
+  return listed({ ...NOTHING, ...named(last), outcome: 'aborted' });
+}
+
+/** A record by the names of its columns, as JSON: for people to read, and what journals had before version 3. */
+export function namedText(record: string): string {
+  return JSON.stringify(named(record));
+}
+
+/** The record of such an object. */
+export function fromNamedText(text: string): string {
+  return listed(JSON.parse(text) as Record<string, unknown>);
+}
+
+function named(record: string): Record<string, unknown> {
+  const values = JSON.parse(record) as unknown[];
+  return Object.fromEntries(values.map((value, at) => [COLUMNS[at], value]));
+}
+
+function listed(values: Readonly<Record<string, unknown>>): string {
+  const columns = 'outcome' in values ? COLUMNS : OPENING_COLUMNS;
+  return JSON.stringify(columns.map((name) => values[name]));
 }
 
 /** An id of ours as JSON. */

@@ -4,7 +4,7 @@ import { connect, type Sql } from '../db/connect.ts';
 import { testDatabase } from '../db/testing.ts';
 import { listExceptions } from './exceptions.ts';
 import { balances, createOperator, earnings } from './ledger.ts';
-import { openingText, recordText } from './record.ts';
+import { type Closing, namedText, openingText, recordText } from './record.ts';
 import { Settler } from './settle.ts';
 import { closing, fundedAgent, held, testInstance } from './testing.ts';
 
@@ -14,10 +14,10 @@ async function leased(sql: Sql) {
   const instance = await testInstance(sql, null);
   await (await held(instance, accountId, 100n)).void();
   const [lease] = await sql<{ id: string }[]>`select id from lease where account_id = ${accountId}`;
-  const call = (charged: bigint, operatorId: string | null = null) => {
+  const call = (charged: bigint, operatorId: string | null = null, changes: Partial<Closing> = {}) => {
     const holding = { callId: uuidv7(), accountId, keyId: 'key', leaseId: lease?.id ?? '', amount: charged };
     const share = operatorId === null ? 0n : charged / 2n;
-    const used = closing(1, { operatorId });
+    const used = closing(1, { operatorId, ...changes });
     return { text: recordText(openingText(holding, used), used, { charged, share }), segment: null };
   };
   return { accountId, instance, call };
@@ -50,6 +50,25 @@ test('the same batch again, also at once and in other company, charges nothing m
   await first?.settler.drain();
   expect(await balances(database.sql, accountId)).toMatchObject({ escrow: 1_700n - 510n });
   expect((await earnings(database.sql, operatorId)).earned).toBe(250n);
+  await instance.close();
+});
+
+test('a settled call has in each column what its record has', async () => {
+  await using database = await testDatabase();
+  const { instance, accountId, call } = await leased(database.sql);
+  const { id: operatorId } = await createOperator(database.sql, { name: 'operator', sharePpm: 500_000 });
+  const { settler } = testSettler(database.sql);
+  const { text } = call(90n, operatorId, { model: 'a "model",\n', region: 'ø\\', outcome: 'failed', streamed: true });
+  void settler.add({ text, segment: null });
+  await settler.drain();
+  const [row] = await database.sql<
+    { call: object }[]
+  >`select to_jsonb(call) as call from call where account_id = ${accountId}`;
+  const stored = Object.entries(row?.call ?? {}).map(([name, value]) => [
+    name,
+    name.endsWith('nanousd') ? String(value) : value,
+  ]);
+  expect(Object.fromEntries(stored)).toMatchObject(JSON.parse(namedText(text)) as object);
   await instance.close();
 });
 

@@ -6,6 +6,7 @@
 import type { Holder } from '../../payments/lease-statements.ts';
 import { least, type Nanousd } from '../../payments/money.ts';
 import type { GrantSize } from '../../payments/purse.ts';
+import { namedText } from '../../payments/record.ts';
 import type { Random } from '../../workers/simulator/random.ts';
 
 interface Lease {
@@ -108,7 +109,7 @@ export class SimulatedDatabase {
   }
 
   postCalls(texts: readonly string[]): void {
-    const fresh = texts.map((text) => JSON.parse(text) as Charge).filter(({ id }) => !this.calls.has(id));
+    const fresh = texts.map(chargeOf).filter(({ id }) => !this.calls.has(id));
     const due = new Map<string, Nanousd>();
     for (const { lease_id: lease, charged_nanousd: charged } of new Map(fresh.map((call) => [call.id, call])).values())
       due.set(lease, (due.get(lease) ?? 0n) + BigInt(charged));
@@ -117,7 +118,7 @@ export class SimulatedDatabase {
   }
 
   postShortCall(text: string): void {
-    const call = JSON.parse(text) as Charge;
+    const call = chargeOf(text);
     if (this.calls.has(call.id)) return;
     const short = BigInt(call.charged_nanousd) - this.#balance(call.lease_id);
     if (short > 0n) {
@@ -173,6 +174,10 @@ export class SimulatedDatabase {
     }
     if (total !== 0n) this.violations.push(`there are ${total} too much`);
   }
+}
+
+function chargeOf(text: string): Charge {
+  return JSON.parse(namedText(text)) as Charge;
 }
 
 /** As Postgres says it. */
