@@ -1,6 +1,7 @@
 /** Answers as they come over one connection (RFC 9112), and nothing that could be read in two ways. */
 import { ChunkReader } from './chunks.ts';
 import { eachField, FIELD_LINES, HEAD_END, lengthOf, VALUE } from './fields.ts';
+import { LastHead } from './last-head.ts';
 import { WireError } from './wire-error.ts';
 
 export const ANSWER_HEAD_BYTES_MAX = 64 * 1024;
@@ -14,6 +15,14 @@ export interface AnswerReceiver {
 
 type Body = { readonly kind: 'counted'; left: number } | ChunkReader | 'until close';
 
+/** What a head says, but for its length. */
+interface Said {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: 'none' | 'counted' | 'chunked' | 'until close';
+  readonly keptMs: number;
+}
+
 const answerHead = new RegExp(`^HTTP/1\\.([01]) ([1-9]\\d\\d)(?: ${VALUE})?\\r\\n${FIELD_LINES}\\r\\n$`);
 
 /** Reads one answer after the other; `begin` comes before each. */
@@ -25,6 +34,7 @@ export class AnswerReader {
   #early: Buffer | null = null;
   /** Null until the head is there. */
   #body: Body | null = null;
+  readonly #last = new LastHead<Said>();
 
   /** Nothing is expected: whatever comes is wrong. */
   get idle(): boolean {
@@ -70,6 +80,11 @@ export class AnswerReader {
   }
 
   #head(text: string): void {
+    const known = this.#last.repeated(text);
+    if (known !== null) {
+      this.#begin(known, this.#last.length);
+      return;
+    }
     const parts = text.length > ANSWER_HEAD_BYTES_MAX ? null : answerHead.exec(text);
     if (parts === null) throw new WireError('the head of the answer is malformed');
     const status = Number(parts[2]);
@@ -77,10 +92,20 @@ export class AnswerReader {
     if (status < 200) return;
     const fields: Fields = {};
     eachField(text, text.indexOf('\r\n') + 2, (name, value) => note(fields, name, value));
-    this.#body = bodyOf(status, fields);
-    const isKept = this.#body !== 'until close' && keepsConnection(parts[1], fields.connection);
-    this.keptMs = isKept ? keptMsOf(fields['keep-alive']) : 0;
-    this.#receiver?.onHead(status, fields['content-type'] ?? '');
+    const body = bodyOf(status, fields);
+    const isKept = body !== 'until close' && keepsConnection(parts[1], fields.connection);
+    const keptMs = isKept ? keptMsOf(fields['keep-alive']) : 0;
+    const said = { status, contentType: fields['content-type'] ?? '', body, keptMs };
+    this.#begin(said, lengthOf(fields['content-length'] ?? ''));
+    this.#last.remember(text, said);
+  }
+
+  #begin({ status, contentType, body, keptMs }: Said, length: number | null): void {
+    this.keptMs = keptMs;
+    if (body === 'chunked') this.#body = new ChunkReader();
+    else if (body === 'until close') this.#body = body;
+    else this.#body = { kind: 'counted', left: body === 'none' ? 0 : (length ?? 0) };
+    this.#receiver?.onHead(status, contentType);
   }
 
   #take(body: Body, bytes: Buffer, at: number): void {
@@ -131,18 +156,17 @@ function note(fields: Fields, name: string, value: string): void {
   }
 }
 
-/** How long the body is, RFC 9112, §6.3. Two answers to that are none. */
-function bodyOf(status: number, { 'transfer-encoding': coding, 'content-length': length }: Fields): Body {
-  if (status === 204 || status === 304) return { kind: 'counted', left: 0 };
+/** How the body ends, RFC 9112, §6.3. Two answers to that are none. */
+function bodyOf(status: number, { 'transfer-encoding': coding, 'content-length': length }: Fields): Said['body'] {
+  if (status === 204 || status === 304) return 'none';
   if (coding !== undefined) {
     if (length !== undefined || coding.toLowerCase() !== 'chunked')
       throw new WireError('the length of the answer is unclear');
-    return new ChunkReader();
+    return 'chunked';
   }
   if (length === undefined) return 'until close';
-  const left = lengthOf(length);
-  if (left === null) throw new WireError('the length of the answer is unclear');
-  return { kind: 'counted', left };
+  if (lengthOf(length) === null) throw new WireError('the length of the answer is unclear');
+  return 'counted';
 }
 
 /** RFC 9112, §9.3. */

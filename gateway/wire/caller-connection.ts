@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { KEEP_ALIVE_MS } from './answer-head.ts';
 import { writeWhole } from './framing.ts';
-import { type PlainRequest, readPlainRequest } from './plain-request.ts';
+import { type PlainRequest, PlainRequestReader } from './plain-request.ts';
 
 /** What the connection asks of those who own it. */
 export interface CallerHost {
@@ -33,6 +33,7 @@ export class CallerConnection {
   onDrain: () => void = () => {};
   readonly #socket: Socket;
   readonly #host: CallerHost;
+  readonly #requests = new PlainRequestReader();
   /** From the request to the end of its answer. */
   #call: ServedCall | null = null;
   /** Bytes of the body that are still to come. */
@@ -113,7 +114,7 @@ export class CallerConnection {
 
   #begin(bytes: Buffer): void {
     this.#isNew = false;
-    const request = readPlainRequest(bytes);
+    const request = this.#requests.read(bytes);
     const call = request === null ? null : this.#host.serve(request, this);
     if (request === null || call === null) {
       this.#handOver(bytes);
