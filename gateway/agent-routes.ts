@@ -136,7 +136,7 @@ export function agentRoutes(gateway: Gateway): Hono {
 }
 
 function openCalls(gateway: Gateway, accountId: string): CallView[] {
-  const own = [...gateway.openCalls].filter(({ principal }) => principal.ownerId === accountId);
+  const own = [...gateway.openCalls].filter(({ fare }) => fare.principal.ownerId === accountId);
   return own.map(openCall);
 }
 

@@ -62,7 +62,7 @@ export function openCall(call: Call): CallView {
   const soFar = {
     ...call.meter.read(),
     id: call.id,
-    accountId: call.principal.ownerId,
+    accountId: call.fare.principal.ownerId,
     endpoint: call.endpoint,
     model: call.request.model,
     streamed: call.request.stream,

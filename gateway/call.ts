@@ -4,7 +4,6 @@ import type { Price } from '../payments/prices.ts';
 import type { Closing, Outcome } from '../payments/record.ts';
 import type { AttemptInfo, Dispatched, FailedAttempt } from '../router/dispatch.ts';
 import type { EndControl } from '../router/ending.ts';
-import type { Principal } from './auth.ts';
 import { newCallId } from './call-id.ts';
 import type { Limits } from './config.ts';
 import type { ExpectedLength } from './expected-output.ts';
@@ -41,6 +40,7 @@ export class Call {
   #operatorSharePpm = 0;
   #progress = { tokens: 0, atMs: 0 };
   #closing: Promise<void> | null = null;
+  #totalMs: number | null = null;
   /** Null before it is closed. */
   chargedNanousd: bigint | null = null;
   rateLimitHeaders: HeadFields = {};
@@ -70,11 +70,7 @@ export class Call {
     return Math.min(this.limits.totalMs, this.provider.policy.deadlineMs ?? Number.POSITIVE_INFINITY);
   }
 
-  get principal(): Principal {
-    return this.#known.fare.principal;
-  }
-
-  /** What was paid for it, and how to pay what is missing. */
+  /** Who pays for it, what was paid, and how to pay what is missing. */
   get fare(): Fare {
     return this.#known.fare;
   }
@@ -119,8 +115,9 @@ export class Call {
     return this.#attempt === null ? 0 : promptTokens + completionTokens;
   }
 
+  /** Until it was closed, or now. */
   get totalMs(): number {
-    return Math.ceil(this.#gateway.platform.now() - this.startedMs);
+    return this.#totalMs ?? Math.ceil(this.#gateway.platform.now() - this.startedMs);
   }
 
   /** Waited in the gateway before the attempt that delivered. */
@@ -204,6 +201,7 @@ export class Call {
 
   #close(outcome: Outcome, billable: boolean): Promise<void> {
     const { request, price, fare } = this.#known;
+    this.#totalMs = this.totalMs;
     const metered = billable ? this.meter.read() : { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
     const record = this.#closingRecord(outcome, metered);
     const hold = this.#hold;

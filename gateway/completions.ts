@@ -27,6 +27,7 @@ export const inferencePaths = {
 } as const satisfies Record<RequestKind, string>;
 
 const NANO = 1e9;
+const NOBODY: ReadonlySet<string> = new Set();
 
 /** Answers one inference call. Never throws: whatever goes wrong reaches the caller in OpenAI's shape. */
 export async function serveCall(gateway: Gateway, exchange: Exchange, kind: RequestKind): Promise<void> {
@@ -34,9 +35,11 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
   let answer: Responder = exchange;
   try {
     if (!gateway.accepting) throw shuttingDown();
-    const caller = await identify(gateway, exchange);
+    const known = identify(gateway, exchange);
+    const caller = known instanceof Promise ? await known : known;
     requireJson(exchange);
-    const body = await exchange.body();
+    const here = exchange.body();
+    const body = here instanceof Promise ? await here : here;
     const path = inferencePaths[kind];
     const joined = gateway.replays.join(exchange, askedBy(caller, path, body));
     if (joined === null) return;
@@ -50,7 +53,8 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
     const claim = gateway.replays.claim(joined, call.id);
     if (claim !== null) await claim;
     const purchase = () => purchaseOf(gateway, exchange, { path, request, price, maxTokens, body });
-    const fare = await pay(gateway, caller, purchase);
+    const paid = pay(gateway, caller, purchase);
+    const fare = paid instanceof Promise ? await paid : paid;
     let admission: Admitted | null = null;
     try {
       call.begin(fare, request, price, joined.control);
@@ -162,17 +166,17 @@ async function holdWorstCase(
 }
 
 /** A call that is paid by the use holds no more than its payer signed for it, whatever else its account has. */
-function holdWithin(gateway: Gateway, { id, principal, fare }: Call, amount: bigint): Hold | Promise<Hold | Refusal> {
+function holdWithin(gateway: Gateway, { id, fare }: Call, amount: bigint): Hold | Promise<Hold | Refusal> {
   const { tab } = fare;
   if (tab !== null && amount > tab.most)
     return Promise.resolve({ code: 'insufficient_balance', available: tab.most, budget: null });
-  const { ownerId: accountId, keyId, budgets } = principal;
+  const { ownerId: accountId, keyId, budgets } = fare.principal;
   return gateway.ledger.holds.hold({ callId: id, accountId, keyId, budgets, amount });
 }
 
 function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxTokens: number) {
-  const { request, limits, principal } = call;
-  const cacheSalt = gateway.cacheSalt(principal.ownerId);
+  const { request, limits, fare } = call;
+  const cacheSalt = gateway.cacheSalt(fare.principal.ownerId);
   const isEmbedding = request.kind === 'embedding';
   return {
     need: {
@@ -185,7 +189,7 @@ function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxT
       prefix: request.bodyBytes < BLOCK_BYTES ? null : prefixOf(cacheSalt + request.model, request.promptPieces()),
       policy: call.provider.policy,
       kind: isEmbedding ? ('embedding' as const) : ('generation' as const),
-      exclude: new Set<string>(),
+      exclude: NOBODY,
     },
     path: inferencePaths[request.kind],
     body: request.upstreamBody({ maxTokens, cacheSalt }),
@@ -200,9 +204,9 @@ function dispatchRequest(gateway: Gateway, exchange: Responder, call: Call, maxT
 
 /** Takes what the call may need from the limits of the key and of those above it; what was too much of it goes back at the release. */
 function admitted(gateway: Gateway, call: Call): Admitted {
-  const { principal, request } = call;
+  const { fare, request } = call;
   const tokens = request.promptTokensMax + (request.maxTokens ?? call.limits.assumedOutputTokens) * request.sequences;
-  const admission = admitCall(gateway.rateLimiter, principal, { tokens, stream: request.stream });
+  const admission = admitCall(gateway.rateLimiter, fare.principal, { tokens, stream: request.stream });
   call.rateLimitHeaders = admission.headers;
   return admission;
 }

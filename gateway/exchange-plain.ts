@@ -35,8 +35,8 @@ export class PlainExchange implements Exchange {
     return this.#request.headers.get(name);
   }
 
-  body(): Promise<Uint8Array> {
-    if (this.#bodyIsWhole) return Promise.resolve(joined(this.#parts));
+  body(): Uint8Array | Promise<Uint8Array> {
+    if (this.#bodyIsWhole) return joined(this.#parts);
     const left = () => new CallerLeft();
     if (this.control.aborted) return Promise.reject(left());
     this.#connection.readOn();

@@ -23,8 +23,8 @@ export interface Responder {
  */
 export interface Exchange extends Responder {
   header(name: string): string | undefined;
-  /** The whole body. Throws `body_too_large` or `request_timeout`. */
-  body(): Promise<Uint8Array>;
+  /** The whole body; a promise where it is not here yet. Throws `body_too_large` or `request_timeout`. */
+  body(): Uint8Array | Promise<Uint8Array>;
 }
 
 /** Why a call ends before its answer does. */

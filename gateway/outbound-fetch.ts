@@ -1,5 +1,7 @@
 /** Outbound HTTP over fetch, for runtimes that have no sockets of ours (Cloudflare Workers). */
+
 import type { Outbound, OutboundRequest, OutboundSink } from '../router/outbound.ts';
+import { toHeaders } from './head-fields.ts';
 
 /** The runtime's own fetch checks where it may connect; redirects are never followed. */
 export const fetchOutbound: Outbound = (request, sink) => {
@@ -12,8 +14,8 @@ export const fetchOutbound: Outbound = (request, sink) => {
 async function run(request: OutboundRequest, sink: OutboundSink, signal: AbortSignal, flow: Flow): Promise<void> {
   try {
     sink.onSent();
-    const { target, method, headers } = request;
-    const init: RequestInit = { method, headers, signal, redirect: 'manual' };
+    const { target, method } = request;
+    const init: RequestInit = { method, headers: toHeaders(request.headers), signal, redirect: 'manual' };
     if (request.body !== undefined) init.body = request.body as NonNullable<RequestInit['body']>;
     const response = await fetch(target.url, init);
     sink.onHead(response.status, response.headers.get('content-type') ?? '');

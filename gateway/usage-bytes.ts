@@ -28,7 +28,12 @@ export function withCharge(bytes: Uint8Array, members: string): Buffer | null {
   const buffer = asBuffer(bytes);
   const at = findUsage(buffer);
   if (at === null) return null;
-  return Buffer.concat([buffer.subarray(0, at.close), Buffer.from(`,${members}`), buffer.subarray(at.close)]);
+  const added = `,${members}`;
+  const charged = Buffer.allocUnsafe(buffer.length + Buffer.byteLength(added));
+  buffer.copy(charged, 0, 0, at.close);
+  const end = at.close + charged.write(added, at.close);
+  buffer.copy(charged, end, at.close);
+  return charged;
 }
 
 const KEY = Buffer.from('"usage"');

@@ -22,7 +22,7 @@ export class Meter {
   #cachedTokens: number | null = null;
   #claimedTotal: number | null = null;
   /** Running claims, one per choice: vLLM's running usage counts the choice of the chunk. */
-  readonly #claimedByChoice = new Map<number, number>();
+  #claimedByChoice: Map<number, number> | null = null;
   #tokensMax = 0;
   #askedMax = Number.POSITIVE_INFINITY;
   #contentEvents = 0;
@@ -75,7 +75,7 @@ export class Meter {
 
   #claimedCompletionTokens(): number {
     if (this.#claimedTotal !== null) return this.#claimedTotal;
-    if (this.#claimedByChoice.size === 0) return this.#contentEvents;
+    if (this.#claimedByChoice === null) return this.#contentEvents;
     let sum = 0;
     for (const tokens of this.#claimedByChoice.values()) sum += tokens;
     return sum;
@@ -87,8 +87,12 @@ export class Meter {
     this.#cachedTokens = count(record(usage.prompt_tokens_details).cached_tokens) ?? this.#cachedTokens;
     const completion = count(usage.completion_tokens);
     if (completion === null) return;
-    if (choice === null) this.#claimedTotal = completion;
-    else this.#claimedByChoice.set(choice, Math.max(completion, this.#claimedByChoice.get(choice) ?? 0));
+    if (choice === null) {
+      this.#claimedTotal = completion;
+      return;
+    }
+    this.#claimedByChoice ??= new Map();
+    this.#claimedByChoice.set(choice, Math.max(completion, this.#claimedByChoice.get(choice) ?? 0));
   }
 
   #observeChoice(choice: Readonly<Record<string, unknown>>): void {

@@ -1,4 +1,5 @@
 /** What an attempt sends, and how long it is waited for. */
+import type { OutboundRequest } from './outbound.ts';
 
 /** The same for every attempt of a call. */
 export interface AttemptRequest {
@@ -20,15 +21,18 @@ export interface AttemptLimits {
   readonly idleMs: number;
 }
 
-export function headersOf(request: AttemptRequest, engineKey: string | null, nowMs: number): Record<string, string> {
+export function headersOf(
+  request: AttemptRequest,
+  engineKey: string | null,
+  nowMs: number,
+): OutboundRequest['headers'] {
   const { stream, callId, deadlineAtMs } = request;
-  const headers: Record<string, string> = {
+  const headers: Record<string, string | number> = {
     'content-type': 'application/json',
     accept: stream ? 'text/event-stream' : 'application/json',
     'x-request-id': callId,
   };
-  if (deadlineAtMs !== undefined)
-    headers['x-request-timeout-ms'] = String(Math.max(1, Math.floor(deadlineAtMs - nowMs)));
+  if (deadlineAtMs !== undefined) headers['x-request-timeout-ms'] = Math.max(1, Math.floor(deadlineAtMs - nowMs));
   if (engineKey !== null) headers.authorization = `Bearer ${engineKey}`;
   return headers;
 }

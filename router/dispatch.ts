@@ -90,14 +90,14 @@ class Dispatch {
   readonly #router: Router;
   readonly #request: DispatchRequest;
   readonly #failed: FailedAttempt[] = [];
-  readonly #exclude: Set<string>;
+  #exclude: ReadonlySet<string>;
   /** Longest wait for room. */
   readonly #untilMs: number;
 
   constructor(router: Router, request: DispatchRequest) {
     this.#router = router;
     this.#request = request;
-    this.#exclude = new Set(request.need.exclude);
+    this.#exclude = request.need.exclude;
     const { limits, need } = request;
     this.#untilMs = router.fleet.now() + Math.min(limits.queueMs, need.policy.maxTtftMs ?? Infinity);
   }
@@ -244,7 +244,8 @@ class Dispatch {
     const { id, operator } = choice.reservation.worker.record;
     const elapsedMs = this.#router.fleet.now() - attempt.times.dispatchedAt;
     // A kept connection may die of old age just when it is used: such a worker may be asked once more.
-    if (reason !== 'reset' || this.#failed.some(({ worker }) => worker === id)) this.#exclude.add(id);
+    if (reason !== 'reset' || this.#failed.some(({ worker }) => worker === id))
+      this.#exclude = new Set([...this.#exclude, id]);
     const failed = { number: this.#failed.length + 1, worker: id, operator, reason, elapsedMs };
     this.#failed.push(failed);
     if (reason !== 'outrun')

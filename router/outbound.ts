@@ -5,7 +5,8 @@
 export interface OutboundRequest {
   readonly target: Target;
   readonly method: 'GET' | 'POST';
-  readonly headers: Readonly<Record<string, string>>;
+  /** By names of ours in lower case. */
+  readonly headers: Readonly<Record<string, string | number>>;
   readonly body?: string | Uint8Array;
   /** Longest wait for a connection. */
   readonly connectMs: number;
