@@ -1,7 +1,7 @@
 /** The head of an answer to a caller, in two parts: how its body ends is known when its first bytes are. */
 import { STATUS_CODES } from 'node:http';
 import type { HeadFields } from '../head-fields.ts';
-import { fieldLine } from './fields.ts';
+import { fieldLines } from './fields.ts';
 
 /** For how long an idle connection of a caller is kept. */
 export const KEEP_ALIVE_MS = 65_000;
@@ -11,9 +11,7 @@ const CLOSED = 'connection: close\r\n';
 
 /** Status line and fields but for `connection`. Throws `TypeError` where a header could end its line early. */
 export function headLines(status: number, headers: HeadFields): string {
-  let lines = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`;
-  for (const name in headers) if (name !== 'connection') lines += fieldLine(name, headers[name] ?? '');
-  return lines;
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${fieldLines(headers)}`;
 }
 
 /** The rest of it. `framing` is the line that says how the body ends, where none of the fields did. */

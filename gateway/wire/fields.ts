@@ -1,4 +1,5 @@
 /** What both sides of HTTP/1.1 share: the grammar of a head's lines (RFC 9110, §5; RFC 9112, §5), without what made trouble in its history. */
+import type { HeadFields } from '../head-fields.ts';
 
 const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
 
@@ -31,12 +32,24 @@ function withoutSpaces(text: string, from: number, to: number): string {
 }
 
 const SPACE = 0x20;
-const fieldValue = new RegExp(`^${VALUE}$`);
+const forbidden = /[^\t\x20-\x7e\x80-\xff]/;
 
-/** The line of a field whose name is a word of ours. Throws where its value could end the line early, which no number does. */
-export function fieldLine(name: string, value: string | number): string {
-  if (typeof value === 'string' && !fieldValue.test(value)) throw new TypeError(`the header ${name} cannot be sent`);
-  return `${name}: ${value}\r\n`;
+/**
+ * The lines of a head's fields, but for `connection`: whether that is kept is for others to say. Throws `TypeError` where a value could end its line
+ * early, which no number does.
+ */
+export function fieldLines(fields: HeadFields): string {
+  let lines = '';
+  let words = '';
+  for (const name in fields) {
+    if (name === 'connection') continue;
+    const value = fields[name] ?? '';
+    if (typeof value === 'string') words += value;
+    lines += `${name}: ${value}\r\n`;
+  }
+  // All at once: to look at each by itself costs as much as to write it.
+  if (forbidden.test(words)) throw new TypeError('a header has a character that cannot be sent');
+  return lines;
 }
 
 /** A Content-Length: null where it is no plain decimal number. */
