@@ -17,8 +17,10 @@ export function usdLiteral(amount: Nanousd): string {
   const sign = amount < 0n ? '-' : '';
   const size = amount < 0n ? -amount : amount;
   const digits = size.toString().padStart(USD_DECIMALS + 1, '0');
-  const fraction = digits.slice(-USD_DECIMALS).replace(/0+$/, '');
-  return `${sign}${digits.slice(0, -USD_DECIMALS)}${fraction === '' ? '' : `.${fraction}`}`;
+  const point = digits.length - USD_DECIMALS;
+  let end = digits.length;
+  while (end > point && digits.endsWith('0', end)) end--;
+  return `${sign}${digits.slice(0, point)}${end > point ? `.${digits.slice(point, end)}` : ''}`;
 }
 
 /** The lesser of two amounts. */

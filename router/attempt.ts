@@ -78,7 +78,7 @@ export class Attempt implements OutboundSink {
     return new Promise((resolve) => {
       this.#resolve = resolve;
       const target = worker.target(this.#request.path);
-      const headers = headersOf(this.#request, worker.record.engineKey, this.#fleet.now());
+      const headers = headersOf(this.#request, worker.record.engineKey, this.times.dispatchedAt);
       this.#call = outbound({ target, method: 'POST', headers, body: this.#request.body, connectMs }, this);
     });
   }
@@ -105,9 +105,10 @@ export class Attempt implements OutboundSink {
 
   onData(chunk: Uint8Array): void {
     if (this.#over) return;
-    this.times.lastByteAt = this.#fleet.now();
+    const nowMs = this.#fleet.now();
+    this.times.lastByteAt = nowMs;
     if (this.#reader instanceof StreamReader) this.#read(this.#reader, chunk);
-    else if (this.#reader !== null) this.#collect(this.#reader, chunk);
+    else if (this.#reader !== null) this.#collect(this.#reader, chunk, nowMs);
   }
 
   onEnd(): void {
@@ -197,9 +198,9 @@ export class Attempt implements OutboundSink {
     this.#tail?.end({ kind: 'complete' });
   }
 
-  #collect(reader: WholeReader, chunk: Uint8Array): void {
-    this.#rearm();
-    this.times.firstContentAt ??= this.times.lastByteAt;
+  #collect(reader: WholeReader, chunk: Uint8Array, nowMs: number): void {
+    this.#rearm(nowMs);
+    this.times.firstContentAt ??= nowMs;
     const tooLong = reader.read(chunk);
     if (tooLong !== null) this.#fail(tooLong);
   }
@@ -272,9 +273,9 @@ export class Attempt implements OutboundSink {
   }
 
   /** From here on silence is bounded by the idle limit, but for silence of our own making. */
-  #rearm(): void {
+  #rearm(nowMs = this.#fleet.now()): void {
     if (this.#paused) return;
-    this.#deadline.set(this.#fleet.now() + this.#limits.idleMs);
+    this.#deadline.set(nowMs + this.#limits.idleMs);
   }
 
   #expire(): void {

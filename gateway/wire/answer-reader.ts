@@ -50,7 +50,7 @@ export class AnswerReader {
   /** What one read brought. Throws `WireError`: then the connection is of no use any more. */
   read(bytes: Buffer): void {
     if (this.idle) throw new WireError('bytes came that nobody asked for');
-    let at = 0;
+    let at = this.#early === null ? this.#repeat(bytes) : 0;
     while (this.#body === null) {
       const whole = this.#early === null ? bytes : Buffer.concat([this.#early, bytes]);
       const end = whole.indexOf(HEAD_END, at);
@@ -79,12 +79,15 @@ export class AnswerReader {
     this.#early = bytes;
   }
 
+  /** Takes a head that is the last one's again, and answers where it ends. */
+  #repeat(bytes: Buffer): number {
+    const known = this.#body === null ? this.#last.repeated(bytes, 0) : null;
+    if (known === null) return 0;
+    this.#begin(known, this.#last.length);
+    return this.#last.end;
+  }
+
   #head(text: string): void {
-    const known = this.#last.repeated(text);
-    if (known !== null) {
-      this.#begin(known, this.#last.length);
-      return;
-    }
     const parts = text.length > ANSWER_HEAD_BYTES_MAX ? null : answerHead.exec(text);
     if (parts === null) throw new WireError('the head of the answer is malformed');
     const status = Number(parts[2]);
@@ -96,15 +99,15 @@ export class AnswerReader {
     const isKept = body !== 'until close' && keepsConnection(parts[1], fields.connection);
     const keptMs = isKept ? keptMsOf(fields['keep-alive']) : 0;
     const said = { status, contentType: fields['content-type'] ?? '', body, keptMs };
-    this.#begin(said, lengthOf(fields['content-length'] ?? ''));
+    this.#begin(said, lengthOf(fields['content-length'] ?? '') ?? 0);
     this.#last.remember(text, said);
   }
 
-  #begin({ status, contentType, body, keptMs }: Said, length: number | null): void {
+  #begin({ status, contentType, body, keptMs }: Said, length: number): void {
     this.keptMs = keptMs;
     if (body === 'chunked') this.#body = new ChunkReader();
     else if (body === 'until close') this.#body = body;
-    else this.#body = { kind: 'counted', left: body === 'none' ? 0 : (length ?? 0) };
+    else this.#body = { kind: 'counted', left: body === 'none' ? 0 : length };
     this.#receiver?.onHead(status, contentType);
   }
 

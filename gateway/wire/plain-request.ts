@@ -31,12 +31,13 @@ export class PlainRequestReader {
 
   /** The request that begins these bytes, or null where it is not plain or its head not whole. */
   read(bytes: Buffer): PlainRequest | null {
+    const known = this.#last.repeated(bytes, 0);
+    if (known !== null)
+      return { path: known.path, headers: known.headers, bodyAt: this.#last.end, bodyBytes: this.#last.length };
     const end = bytes.indexOf(HEAD_END);
     if (end < 0 || end > HEAD_BYTES_MAX - HEAD_END.length) return null;
     const bodyAt = end + HEAD_END.length;
     const text = bytes.toString('latin1', 0, bodyAt);
-    const known = this.#last.repeated(text);
-    if (known !== null) return { path: known.path, headers: known.headers, bodyAt, bodyBytes: this.#last.length ?? 0 };
     const read = readHead(text);
     if (read === null) return null;
     const { path, headers, bodyBytes } = read;
