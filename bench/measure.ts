@@ -16,15 +16,19 @@ export interface Plan {
 }
 
 /** Medians of the rounds. */
-export interface Result {
+export interface Result extends Round {
   readonly workload: string;
   readonly row: Row;
   readonly perSecond: number;
+  readonly whole: Latencies;
+  /** In their order: rows are compared within a round, as what slows the machine for a while slows both. */
+  readonly rounds: readonly Round[];
+}
+
+/** What is compared. */
+export interface Round {
   /** CPU microseconds per call or frame; null where there is none to tell. */
   readonly cpuUs: number | null;
-  /** The least of all rounds: what the machine's other work has added least to. */
-  readonly leastCpuUs: number | null;
-  readonly whole: Latencies;
   readonly firstContent: Latencies;
 }
 
@@ -78,12 +82,13 @@ export class Bench {
       const runs = new Map<Row, Run[]>(workload.rows.map((row) => [row, []]));
       const slowest = results.filter(({ workload: name }) => name === workloads[0]?.name);
       this.#progress.step(workload.name);
-      for (let round = 0; round <= rounds; round++) {
+      const count = rounds * workload.parts;
+      for (let round = 0; round <= count; round++) {
         for (const [row, done] of runs) {
-          this.#progress.detail(`${row}, ${round === 0 ? 'warming up' : `round ${round} of ${rounds}`}`);
+          this.#progress.detail(`${row}, ${round === 0 ? 'warming up' : `round ${round} of ${count}`}`);
           const run = await this.#once(workload, row, {
             target: targets.get(row),
-            runMs: round === 0 ? firstMs : runMs * workload.runTimes,
+            runMs: round === 0 ? firstMs : (runMs * workload.runTimes) / workload.parts,
             perSecond: rateOf(workload, slowest),
           });
           if (run === null) runs.delete(row);
@@ -146,17 +151,19 @@ function summarise({ name, unitsPerCall }: Workload, row: Row, runs: readonly Ru
     p99: middle((run) => of(run).p99),
     max: middle((run) => of(run).max),
   });
-  const cpuUs = runs.flatMap(({ loaded, cpuUs: us }) =>
-    us === null || row === 'direct' || unitsPerCall === null ? [] : [us / loaded.calls / unitsPerCall],
-  );
+  const rounds = runs.map(({ loaded, cpuUs }) => ({
+    cpuUs: cpuUs === null || row === 'direct' || unitsPerCall === null ? null : cpuUs / loaded.calls / unitsPerCall,
+    firstContent: loaded.firstContent,
+  }));
+  const cpuUs = rounds.map((round) => round.cpuUs).filter((us) => us !== null);
   return {
     workload: name,
     row,
     perSecond: middle(({ loaded }) => loaded.calls / loaded.seconds),
     cpuUs: cpuUs.length === 0 ? null : median(cpuUs),
-    leastCpuUs: cpuUs.length === 0 ? null : Math.min(...cpuUs),
     whole: latencies(({ loaded }) => loaded.whole),
     firstContent: latencies(({ loaded }) => loaded.firstContent),
+    rounds,
   };
 }
 

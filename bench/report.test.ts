@@ -7,7 +7,8 @@ const latencies = { mean: 1, p50: 1, p90: 1, p99: 1, max: 1 };
 const memory = { idleBytes: 1, peakBytes: 1, afterBytes: 1 };
 
 function result(row: Row, cpuUs: number | null, workload = PEERS_SMALL): Result {
-  return { workload, row, perSecond: 1, cpuUs, leastCpuUs: cpuUs, whole: latencies, firstContent: latencies };
+  const rounds = [{ cpuUs, firstContent: latencies }];
+  return { workload, row, perSecond: 1, cpuUs, whole: latencies, firstContent: latencies, rounds };
 }
 
 function summary(results: readonly Result[], leftOut: readonly string[] = []): Summary {
@@ -20,6 +21,18 @@ function compared(results: readonly Result[]): string[] {
     .filter((line) => line.includes('ours'))
     .map((line) => line.replaceAll(/ {2,}/g, '  '));
 }
+
+test('rows are compared within each round, and the middle of that is told', () => {
+  const rounds = (...all: number[]) => all.map((cpuUs) => ({ cpuUs, firstContent: latencies }));
+  // The machine was half as fast in the second round.
+  const floor = { ...result('floor', 10, 'small'), rounds: rounds(10, 20, 10) };
+  const ours = { ...result(PRODUCT, 24, 'small'), rounds: rounds(12, 24, 30) };
+  expect(budgets(summary([floor, ours]))).toContainEqual({
+    what: 'CPU of a settled call, × floor',
+    is: 1.2,
+    atMost: 1.4,
+  });
+});
 
 describe('other gateways in the report', () => {
   test('have bounds of their own: ours at most a part of theirs, theirs at least so many times ours', () => {

@@ -1,5 +1,5 @@
 /** The results as a table for people, and which budgets of the design they meet. */
-import type { Result } from './measure.ts';
+import { median, type Result, type Round } from './measure.ts';
 import { type Bound, peerBounds } from './peers/bounds.ts';
 import { isPeer, PEERS_SMALL, PRODUCT, type Row } from './workloads.ts';
 
@@ -41,7 +41,9 @@ export function table({ results, memory, coldStartMs, others }: Summary): string
   const lines = results.map((result, index) => {
     const find = (row: Row) => results.find((other) => other.workload === result.workload && other.row === row);
     const { p50, p90, p99 } = result.firstContent;
-    const direct = result.row === 'direct' ? undefined : find('direct')?.firstContent;
+    const direct = result.row === 'direct' ? undefined : find('direct');
+    const added = (figure: 'p50' | 'p99') =>
+      direct === undefined ? '' : milliseconds(addedUs(result, direct, figure) ?? 0);
     const over = ratio(result, find('floor'));
     const product = find(PRODUCT);
     const ours = product !== undefined && isPeer(result.row) ? ratio(product, result) : null;
@@ -50,8 +52,8 @@ export function table({ results, memory, coldStartMs, others }: Summary): string
       result.row,
       result.perSecond.toFixed(0),
       ...[p50, p90, p99].map(milliseconds),
-      direct === undefined ? '' : milliseconds(p50 - direct.p50),
-      direct === undefined ? '' : milliseconds(p99 - direct.p99),
+      added('p50'),
+      added('p99'),
       result.cpuUs === null ? '' : result.cpuUs.toFixed(1),
       over === null ? '' : over.toFixed(2),
       ours === null ? '' : ours.toFixed(3),
@@ -86,7 +88,7 @@ export function budgets({ results, memory, coldStartMs }: Summary): Budget[] {
   ): Budget[] => {
     const { [over]: base, product } = pair(workload);
     if (base === undefined || product === undefined) return [];
-    const is = (product.firstContent[figure] - base.firstContent[figure]) / 1_000;
+    const is = (addedUs(product, base, figure) ?? 0) / 1_000;
     return [{ what: `first content over ${bases[over]}, ${workload} streams, ${figure}, ms`, is, atMost }];
   };
   return [
@@ -122,8 +124,24 @@ export function budgetTable(list: readonly Budget[]): string {
 }
 
 function ratio(result: Result, floor: Result | undefined): number | null {
-  if (result.cpuUs === null || floor?.cpuUs === undefined || floor.cpuUs === null) return null;
-  return result.cpuUs / floor.cpuUs;
+  if (floor === undefined) return null;
+  return within(result, floor, (ours, its) =>
+    ours.cpuUs === null || its.cpuUs === null ? null : ours.cpuUs / its.cpuUs,
+  );
+}
+
+function addedUs(result: Result, base: Result, figure: 'mean' | 'p50' | 'p99'): number | null {
+  return within(result, base, (ours, its) => ours.firstContent[figure] - its.firstContent[figure]);
+}
+
+/** The middle of what the rounds say of two rows; null where they say nothing. */
+function within(one: Result, other: Result, compare: (one: Round, other: Round) => number | null): number | null {
+  const said = one.rounds.map((round, index) => {
+    const its = other.rounds[index];
+    return its === undefined ? null : compare(round, its);
+  });
+  const known = said.filter((value) => value !== null);
+  return known.length === 0 ? null : median(known);
 }
 
 function milliseconds(us: number): string {

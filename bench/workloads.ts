@@ -28,6 +28,8 @@ export interface Workload {
   readonly abortShare: number;
   /** How many times as long as others it runs: what takes long comes seldom, and its percentiles need as many calls. */
   readonly runTimes: number;
+  /** Its runs are cut into so many rounds, so that the rows of each are nearer to each other in time. */
+  readonly parts: number;
   /** CPU is told per unit: a call, or a frame of a stream; null where calls end unequally. */
   readonly unitsPerCall: number | null;
 }
@@ -42,7 +44,7 @@ const SINGLE_SHARE = 0.04;
 const PACED_WARM_MS = 500;
 
 const ends = ['direct', 'floor', PRODUCT] as const;
-const closed = { stream: false, share: null, abortShare: 0, runTimes: 1, unitsPerCall: 1 } as const;
+const closed = { stream: false, share: null, abortShare: 0, runTimes: 1, parts: 1, unitsPerCall: 1 } as const;
 const streamed = { ...closed, stream: true, unitsPerCall: STREAM_FRAMES, rows: ends } as const;
 
 const small: Workload = {
@@ -51,6 +53,7 @@ const small: Workload = {
   rows,
   body: body(models.fast, SMALL_REPEATS, false),
   connections: 32,
+  parts: 3,
 };
 const backToBack: Workload = {
   ...streamed,
@@ -75,6 +78,7 @@ export const allWorkloads: readonly Workload[] = [
     name: `small, open, ${connections}`,
     rows: rows.slice(0, -1),
     connections,
+    parts: 1,
     share: connections === 1 ? SINGLE_SHARE : OPEN_SHARE,
   })),
   { ...closed, name: '32k prompt', rows: ends, body: body(models.fast, LONG_REPEATS, false), connections: 8 },
