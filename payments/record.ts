@@ -90,9 +90,8 @@ const NOTHING = {
 const COLUMNS = [...OPENING_COLUMNS, ...Object.keys(NOTHING)];
 
 /**
- * What is known of a call before it is dispatched, as a JSON array of its columns; money as decimal strings. Names would be half of
- * what is written and sent. Written out, as it is made for each call: ids are words of ours
- * without anything to escape, other people's words are not.
+ * What is known of a call before it is dispatched, as a JSON array of its columns; money as decimal strings. Names would be half of what is
+ * written and sent. Written out, as it is made for each call: ids are words of ours without anything to escape, other people's words are not.
  */
 export function openingText(holding: Holding, opening: Opening): string {
   const { callId, accountId, keyId, leaseId, amount } = holding;

@@ -83,7 +83,7 @@ export class AnswerReader {
   #repeat(bytes: Buffer): number {
     const known = this.#body === null ? this.#last.repeated(bytes, 0) : null;
     if (known === null) return 0;
-    this.#begin(known, this.#last.length);
+    this.#open(known, this.#last.length);
     return this.#last.end;
   }
 
@@ -99,11 +99,11 @@ export class AnswerReader {
     const isKept = body !== 'until close' && keepsConnection(parts[1], fields.connection);
     const keptMs = isKept ? keptMsOf(fields['keep-alive']) : 0;
     const said = { status, contentType: fields['content-type'] ?? '', body, keptMs };
-    this.#begin(said, lengthOf(fields['content-length'] ?? '') ?? 0);
+    this.#open(said, lengthOf(fields['content-length'] ?? '') ?? 0);
     this.#last.remember(text, said);
   }
 
-  #begin({ status, contentType, body, keptMs }: Said, length: number): void {
+  #open({ status, contentType, body, keptMs }: Said, length: number): void {
     this.keptMs = keptMs;
     if (body === 'chunked') this.#body = new ChunkReader();
     else if (body === 'until close') this.#body = body;
