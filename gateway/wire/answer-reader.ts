@@ -81,7 +81,7 @@ export class AnswerReader {
 
   /** Takes a head that is the last one's again, and answers where it ends. */
   #repeat(bytes: Buffer): number {
-    const known = this.#body === null ? this.#last.repeated(bytes, 0) : null;
+    const known = this.#body === null ? this.#last.repeated(bytes) : null;
     if (known === null) return 0;
     this.#open(known, this.#last.length);
     return this.#last.end;

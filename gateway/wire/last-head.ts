@@ -27,10 +27,10 @@ export class LastHead<Said> {
     this.#said = said;
   }
 
-  /** What the last one said, where these bytes go on with the same in the same words; otherwise null. */
-  repeated(bytes: Buffer, from: number): Said | null {
-    if (this.#said === null || !follows(bytes, from, this.#before)) return null;
-    const digitsAt = from + this.#before.length;
+  /** What the last one said, where these bytes begin with the same in the same words; otherwise null. */
+  repeated(bytes: Buffer): Said | null {
+    if (this.#said === null || !follows(bytes, 0, this.#before)) return null;
+    const digitsAt = this.#before.length;
     if (this.#after.length === 0) {
       this.end = digitsAt;
       this.length = 0;

@@ -31,7 +31,7 @@ export class PlainRequestReader {
 
   /** The request that begins these bytes, or null where it is not plain or its head not whole. */
   read(bytes: Buffer): PlainRequest | null {
-    const known = this.#last.repeated(bytes, 0);
+    const known = this.#last.repeated(bytes);
     if (known !== null)
       return { path: known.path, headers: known.headers, bodyAt: this.#last.end, bodyBytes: this.#last.length };
     const end = bytes.indexOf(HEAD_END);
