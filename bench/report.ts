@@ -42,8 +42,6 @@ export function table({ results, memory, coldStartMs, others }: Summary): string
     const find = (row: Row) => results.find((other) => other.workload === result.workload && other.row === row);
     const { p50, p90, p99 } = result.firstContent;
     const direct = result.row === 'direct' ? undefined : find('direct');
-    const added = (figure: 'p50' | 'p99') =>
-      direct === undefined ? '' : milliseconds(addedUs(result, direct, figure) ?? 0);
     const over = ratio(result, find('floor'));
     const product = find(PRODUCT);
     const ours = product !== undefined && isPeer(result.row) ? ratio(product, result) : null;
@@ -52,8 +50,7 @@ export function table({ results, memory, coldStartMs, others }: Summary): string
       result.row,
       result.perSecond.toFixed(0),
       ...[p50, p90, p99].map(milliseconds),
-      added('p50'),
-      added('p99'),
+      ...(['p50', 'p99'] as const).map((figure) => milliseconds(addedUs(result, direct, figure))),
       result.cpuUs === null ? '' : result.cpuUs.toFixed(1),
       over === null ? '' : over.toFixed(2),
       ours === null ? '' : ours.toFixed(3),
@@ -87,8 +84,9 @@ export function budgets({ results, memory, coldStartMs }: Summary): Budget[] {
     over: keyof typeof bases = 'floor',
   ): Budget[] => {
     const { [over]: base, product } = pair(workload);
-    if (base === undefined || product === undefined) return [];
-    const is = (addedUs(product, base, figure) ?? 0) / 1_000;
+    const us = product === undefined ? null : addedUs(product, base, figure);
+    if (us === null) return [];
+    const is = us / 1_000;
     return [{ what: `first content over ${bases[over]}, ${workload} streams, ${figure}, ms`, is, atMost }];
   };
   return [
@@ -124,28 +122,31 @@ export function budgetTable(list: readonly Budget[]): string {
 }
 
 function ratio(result: Result, floor: Result | undefined): number | null {
-  if (floor === undefined) return null;
   return within(result, floor, (ours, its) =>
     ours.cpuUs === null || its.cpuUs === null ? null : ours.cpuUs / its.cpuUs,
   );
 }
 
-function addedUs(result: Result, base: Result, figure: 'mean' | 'p50' | 'p99'): number | null {
+function addedUs(result: Result, base: Result | undefined, figure: 'mean' | 'p50' | 'p99'): number | null {
   return within(result, base, (ours, its) => ours.firstContent[figure] - its.firstContent[figure]);
 }
 
 /** The middle of what the rounds say of two rows; null where they say nothing. */
-function within(one: Result, other: Result, compare: (one: Round, other: Round) => number | null): number | null {
+function within(
+  one: Result,
+  other: Result | undefined,
+  compare: (one: Round, other: Round) => number | null,
+): number | null {
   const said = one.rounds.map((round, index) => {
-    const its = other.rounds[index];
+    const its = other?.rounds[index];
     return its === undefined ? null : compare(round, its);
   });
   const known = said.filter((value) => value !== null);
   return known.length === 0 ? null : median(known);
 }
 
-function milliseconds(us: number): string {
-  return (us / 1_000).toFixed(2);
+function milliseconds(us: number | null): string {
+  return us === null ? '' : (us / 1_000).toFixed(2);
 }
 
 /** Words to the left, numbers to the right. */

@@ -5,11 +5,10 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { callsToSettle, decodeLine, encodeLine, NewerRecord } from './journal.ts';
 import { FileJournal, readJournal, setDamagedAside } from './journal-files.ts';
-import { cutOffText, fromNamedText, namedText } from './record.ts';
+import { columnsOf, recordOf } from './record.ts';
 import { testDirectory } from './testing.ts';
 
-const call = (id: string, charged = '0') =>
-  fromNamedText(JSON.stringify({ id, charged_nanousd: charged, outcome: 'complete' }));
+const call = (id: string, charged = '0') => recordOf({ id, charged_nanousd: charged, outcome: 'complete' });
 
 /** A segment with three closed calls, and the path of its file. */
 async function writtenSegment(directory: string): Promise<string> {
@@ -164,18 +163,31 @@ test('a call without a close is aborted at its last record; a close is final', (
     record('progress', 'b', '4'),
     record('open', 'c', '0'),
   ]);
-  expect(texts).toEqual([cutOffText(call('a', '3')), call('b', '9'), cutOffText(call('c', '0'))]);
+  expect(texts.map(columnsOf)).toEqual([
+    { ...columnsOf(call('a', '3')), outcome: 'aborted' },
+    { ...columnsOf(call('b', '9')), outcome: 'complete' },
+    { ...columnsOf(call('c', '0')), outcome: 'aborted' },
+  ]);
 });
 
 test.each([
-  '57b214ac {"v":1,"kind":"close","call":{"id":"0198f3a0-0000-7000-8000-000000000001","charged_nanousd":"5","outcome":"complete"}}',
-  '4d3bbc1d {"v":2,"kind":"open","call":{"id":"0198f3a0-0000-7000-8000-000000000002","account_id":"acct_1","key_id":"key_1","lease_id":"lse_1","endpoint":"chat","model":"test-model","streamed":false,"held_nanousd":"500","price_version":1}}',
-  'f0b9aa1b {"v":2,"kind":"close","call":{"id":"0198f3a0-0000-7000-8000-000000000002","account_id":"acct_1","key_id":"key_1","lease_id":"lse_1","endpoint":"chat","model":"test-model","streamed":false,"held_nanousd":"500","price_version":1,"worker_id":"wrk_test","operator_id":null,"region":"test","outcome":"complete","attempts":1,"prompt_tokens":7,"cached_tokens":0,"completion_tokens":9,"charged_nanousd":"9","operator_nanousd":"4","queue_ms":1,"ttft_ms":2,"billed_ms":3,"total_ms":4}}',
-])('records of every release so far are read: %s', (line) => {
-  const { kind, call: named } = JSON.parse(line.slice(9)) as { kind: string; call: { id: string } };
-  const record = decodeLine(line);
-  expect(record).toMatchObject({ kind, callId: named.id });
-  expect(JSON.parse(namedText(record?.call ?? ''))).toMatchObject(named);
+  [
+    '5f313f59 {"v":1,"kind":"close","call":{"id":"0198f3a0-0000-7000-8000-000000000001","charged_nanousd":"5"}}',
+    'close',
+    '["0198f3a0-0000-7000-8000-000000000001",null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,"5",null,null,null,null,null]',
+  ],
+  [
+    '4d3bbc1d {"v":2,"kind":"open","call":{"id":"0198f3a0-0000-7000-8000-000000000002","account_id":"acct_1","key_id":"key_1","lease_id":"lse_1","endpoint":"chat","model":"test-model","streamed":false,"held_nanousd":"500","price_version":1}}',
+    'open',
+    '["0198f3a0-0000-7000-8000-000000000002","acct_1","key_1","lse_1","chat","test-model",false,"500",1]',
+  ],
+  [
+    'f0b9aa1b {"v":2,"kind":"close","call":{"id":"0198f3a0-0000-7000-8000-000000000002","account_id":"acct_1","key_id":"key_1","lease_id":"lse_1","endpoint":"chat","model":"test-model","streamed":false,"held_nanousd":"500","price_version":1,"worker_id":"wrk_test","operator_id":null,"region":"test","outcome":"complete","attempts":1,"prompt_tokens":7,"cached_tokens":0,"completion_tokens":9,"charged_nanousd":"9","operator_nanousd":"4","queue_ms":1,"ttft_ms":2,"billed_ms":3,"total_ms":4}}',
+    'close',
+    '["0198f3a0-0000-7000-8000-000000000002","acct_1","key_1","lse_1","chat","test-model",false,"500",1,"wrk_test",null,"test","complete",1,7,0,9,"9","4",1,2,3,4]',
+  ],
+])('records of every release so far are read: %s', (line, kind, call) => {
+  expect(decodeLine(line)).toEqual({ kind, callId: columnsOf(call).id, call });
 });
 
 test('a sound record of a newer release is neither skipped nor misread', () => {

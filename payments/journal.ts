@@ -1,6 +1,6 @@
 /** What a gateway writes down about its calls before it answers: the port, and the text of one line. */
 import { crc32 } from 'node:zlib';
-import { cutOffText, fromNamedText } from './record.ts';
+import { cutOffText, recordOf } from './record.ts';
 
 /** `open` before the dispatch, `progress` during a stream, `close` at the end: the latter two carry the whole call as it stands. */
 export type RecordKind = 'open' | 'progress' | 'close';
@@ -88,7 +88,7 @@ export function decodeLine(line: string): JournalRecord | null {
   if (parseInt(version, 10) > VERSION) throw new NewerRecord(version);
   if (kind !== 'open' && kind !== 'progress' && kind !== 'close') return null;
   const text = json.slice(prefix.length, -1);
-  const call = parseInt(version, 10) > NAMED_VERSION_MAX ? text : fromNamedText(text);
+  const call = parseInt(version, 10) > NAMED_VERSION_MAX ? text : recordOf(JSON.parse(text));
   const [, callId] = CALL_ID.exec(call) ?? [];
   return callId === undefined ? null : { kind, callId, call };
 }

@@ -1,7 +1,7 @@
 /** The statements that post closed calls: insert the calls, sum what was really inserted, write entries, update balances. */
 import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../db/connect.ts';
-import { namedText } from './record.ts';
+import { columnsOf } from './record.ts';
 import { inTransaction } from './retry.ts';
 
 /** Posts calls (texts by record.ts, whose order of columns it is). Those that are there already change nothing. */
@@ -65,7 +65,7 @@ export async function postCalls(sql: Sql, calls: readonly string[]): Promise<voi
  * found. The lease is filled up from the agent's prepaid money and, beyond that, from our own: a loss is never the agent's.
  */
 export async function postShortCall(sql: Sql, call: string, reason: string): Promise<void> {
-  const record = namedText(call);
+  const record = JSON.stringify(columnsOf(call));
   await inTransaction(sql, async (tx) => {
     await tx`
       with short as (
@@ -106,7 +106,7 @@ export async function postShortCall(sql: Sql, call: string, reason: string): Pro
 export async function fileCall(sql: Sql, call: string, reason: string): Promise<void> {
   await sql`
     insert into settle_exception (call_id, reason, record)
-    select (record ->> 'id')::uuid, ${reason}, record from (select ${namedText(call)}::text::jsonb as record) filed
+    select (record ->> 'id')::uuid, ${reason}, record from (select ${JSON.stringify(columnsOf(call))}::text::jsonb as record) filed
     on conflict (call_id) do nothing`;
 }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { cutOffText, fromNamedText, namedText, openingText, recordText, unused } from './record.ts';
+import { columnsOf, cutOffText, openingText, recordOf, recordText, unused } from './record.ts';
 import { closing } from './testing.ts';
 
 const holding = { callId: 'call', accountId: 'acct_1', keyId: 'key_1', leaseId: 'lse_1', amount: 500n };
@@ -11,8 +11,8 @@ test('a record is JSON that says what is known, whatever models and regions are 
     fc.property(fc.string({ unit: 'grapheme' }), fc.string({ unit: 'binary' }), (model, region) => {
       const call = { ...closing(7, { region }), model };
       const text = recordText(openingText(holding, call), call, { charged: 7n, share: 3n });
-      expect(fromNamedText(namedText(text))).toBe(text);
-      expect(JSON.parse(namedText(text))).toMatchObject({
+      expect(recordOf(columnsOf(text))).toBe(text);
+      expect(columnsOf(text)).toMatchObject({
         id: 'call',
         lease_id: 'lse_1',
         model,
@@ -30,7 +30,7 @@ test('a record is JSON that says what is known, whatever models and regions are 
 
 test('what is not known is null, and what no column can hold is refused', () => {
   const none = closing(1, { workerId: null, operatorId: null, region: null, queueMs: null, ttftMs: null });
-  expect(JSON.parse(namedText(recordText(opening, none, { charged: 0n, share: 0n })))).toMatchObject({
+  expect(columnsOf(recordText(opening, none, { charged: 0n, share: 0n }))).toMatchObject({
     worker_id: null,
     operator_id: null,
     region: null,
@@ -49,5 +49,5 @@ test('a call that was cut off at its opening has used nothing, one at a later re
 });
 
 test('an opening by its names is an opening again', () => {
-  expect(fromNamedText(namedText(opening))).toBe(opening);
+  expect(recordOf(columnsOf(opening))).toBe(opening);
 });

@@ -115,27 +115,19 @@ export function recordText(opening: string, closing: Closing, money: { charged: 
 
 /** A call that was cut off at its opening, or at a record of what it had come to: aborted there. */
 export function cutOffText(last: string): string {
-  return listed({ ...NOTHING, ...named(last), outcome: 'aborted' });
+  return recordOf({ ...NOTHING, ...columnsOf(last), outcome: 'aborted' });
 }
 
-/** A record by the names of its columns, as JSON: for people to read, and what journals had before version 3. */
-export function namedText(record: string): string {
-  return JSON.stringify(named(record));
-}
-
-/** The record of such an object. */
-export function fromNamedText(text: string): string {
-  return listed(JSON.parse(text) as Record<string, unknown>);
-}
-
-function named(record: string): Record<string, unknown> {
+/** A record's columns by their names: for people to read, and what journals had before version 3. */
+export function columnsOf(record: string): Record<string, unknown> {
   const values = JSON.parse(record) as unknown[];
   return Object.fromEntries(values.map((value, at) => [COLUMNS[at], value]));
 }
 
-function listed(values: Readonly<Record<string, unknown>>): string {
-  const columns = 'outcome' in values ? COLUMNS : OPENING_COLUMNS;
-  return JSON.stringify(columns.map((name) => values[name]));
+/** The record of such columns: an opening where there are no others. */
+export function recordOf(columns: Readonly<Record<string, unknown>>): string {
+  const isWhole = Object.keys(NOTHING).some((name) => name in columns);
+  return JSON.stringify((isWhole ? COLUMNS : OPENING_COLUMNS).map((name) => columns[name]));
 }
 
 /** An id of ours as JSON. */

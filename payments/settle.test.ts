@@ -4,7 +4,7 @@ import { connect, type Sql } from '../db/connect.ts';
 import { testDatabase } from '../db/testing.ts';
 import { listExceptions } from './exceptions.ts';
 import { balances, createOperator, earnings } from './ledger.ts';
-import { type Closing, namedText, openingText, recordText } from './record.ts';
+import { type Closing, columnsOf, openingText, recordText } from './record.ts';
 import { Settler } from './settle.ts';
 import { closing, fundedAgent, held, testInstance } from './testing.ts';
 
@@ -68,7 +68,7 @@ test('a settled call has in each column what its record has', async () => {
     name,
     name.endsWith('nanousd') ? String(value) : value,
   ]);
-  expect(Object.fromEntries(stored)).toMatchObject(JSON.parse(namedText(text)) as object);
+  expect(Object.fromEntries(stored)).toMatchObject(columnsOf(text));
   await instance.close();
 });
 

@@ -6,7 +6,7 @@
 import type { Holder } from '../../payments/lease-statements.ts';
 import { least, type Nanousd } from '../../payments/money.ts';
 import type { GrantSize } from '../../payments/purse.ts';
-import { namedText } from '../../payments/record.ts';
+import { columnsOf } from '../../payments/record.ts';
 import type { Random } from '../../workers/simulator/random.ts';
 
 interface Lease {
@@ -177,7 +177,7 @@ export class SimulatedDatabase {
 }
 
 function chargeOf(text: string): Charge {
-  return JSON.parse(namedText(text)) as Charge;
+  return columnsOf(text) as object as Charge;
 }
 
 /** As Postgres says it. */

@@ -95,11 +95,12 @@ export class AnswerReader {
     if (status < 200) return;
     const fields: Fields = {};
     eachField(text, text.indexOf('\r\n') + 2, (name, value) => note(fields, name, value));
-    const body = bodyOf(status, fields);
+    const length = lengthOf(fields['content-length'] ?? '');
+    const body = bodyOf(status, fields, length);
     const isKept = body !== 'until close' && keepsConnection(parts[1], fields.connection);
     const keptMs = isKept ? keptMsOf(fields['keep-alive']) : 0;
     const said = { status, contentType: fields['content-type'] ?? '', body, keptMs };
-    this.#open(said, lengthOf(fields['content-length'] ?? '') ?? 0);
+    this.#open(said, length ?? 0);
     this.#last.remember(text, said);
   }
 
@@ -160,15 +161,16 @@ function note(fields: Fields, name: string, value: string): void {
 }
 
 /** How the body ends, RFC 9112, §6.3. Two answers to that are none. */
-function bodyOf(status: number, { 'transfer-encoding': coding, 'content-length': length }: Fields): Said['body'] {
+function bodyOf(status: number, fields: Fields, length: number | null): Said['body'] {
+  const { 'transfer-encoding': coding, 'content-length': told } = fields;
   if (status === 204 || status === 304) return 'none';
   if (coding !== undefined) {
-    if (length !== undefined || coding.toLowerCase() !== 'chunked')
+    if (told !== undefined || coding.toLowerCase() !== 'chunked')
       throw new WireError('the length of the answer is unclear');
     return 'chunked';
   }
-  if (length === undefined) return 'until close';
-  if (lengthOf(length) === null) throw new WireError('the length of the answer is unclear');
+  if (told === undefined) return 'until close';
+  if (length === null) throw new WireError('the length of the answer is unclear');
   return 'counted';
 }
 

@@ -3,8 +3,10 @@ import type { HeadFields } from '../head-fields.ts';
 
 const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
 
+const VALUE_CHARACTERS = '\\t\\x20-\\x7e\\x80-\\xff';
+
 /** A field's value, or a status line's reason. */
-export const VALUE = '[\\t\\x20-\\x7e\\x80-\\xff]*';
+export const VALUE = `[${VALUE_CHARACTERS}]*`;
 
 /** Lines of fields, as the source of a regular expression: names are tokens right before their colon, and no line is folded or ends in a bare LF. */
 export const FIELD_LINES = `(?:${TOKEN}:${VALUE}\\r\\n)*`;
@@ -32,7 +34,7 @@ function withoutSpaces(text: string, from: number, to: number): string {
 }
 
 const SPACE = 0x20;
-const forbidden = /[^\t\x20-\x7e\x80-\xff]/;
+const forbidden = new RegExp(`[^${VALUE_CHARACTERS}]`);
 
 /**
  * The lines of a head's fields, but for `connection`: whether that is kept is for others to say. Throws `TypeError` where a value could end its line
@@ -52,7 +54,10 @@ export function fieldLines(fields: HeadFields): string {
   return lines;
 }
 
+export const LENGTH_DIGITS_MAX = 15;
+const lengthValue = new RegExp(`^\\d{1,${LENGTH_DIGITS_MAX}}$`);
+
 /** A Content-Length: null where it is no plain decimal number. */
 export function lengthOf(value: string): number | null {
-  return /^\d{1,15}$/.test(value) ? Number(value) : null;
+  return lengthValue.test(value) ? Number(value) : null;
 }

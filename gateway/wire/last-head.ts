@@ -1,8 +1,8 @@
+import { LENGTH_DIGITS_MAX } from './fields.ts';
+
 const LENGTH = /\r\ncontent-length: *\d/i;
 const ZERO = 0x30;
 const NINE = 0x39;
-/** As `lengthOf` has it. */
-const DIGITS_MAX = 15;
 const NOTHING = Buffer.alloc(0);
 
 /**
@@ -46,7 +46,7 @@ export class LastHead<Said> {
   #readLength(bytes: Buffer, from: number): number {
     let at = from;
     this.length = 0;
-    for (; at < bytes.length && at - from < DIGITS_MAX; at++) {
+    for (; at < bytes.length && at - from < LENGTH_DIGITS_MAX; at++) {
       const digit = bytes[at] ?? 0;
       if (digit < ZERO || digit > NINE) break;
       this.length = this.length * 10 + digit - ZERO;
