@@ -158,10 +158,14 @@ test('T18: what was withdrawn while nobody looked pays nothing: the chain is ask
   const withdraw = async (functionName: 'initiateWithdraw' | 'finalizeWithdraw') => {
     const args = functionName === 'initiateWithdraw' ? ([config, 100n] as const) : ([config] as const);
     const data = encodeFunctionData({ abi: batchSettlementAbi, functionName, args } as never);
-    await site.chain.client.sendTransaction({ account: wallet.wallet.account, to: BATCH_SETTLEMENT, data });
+    const { client } = site.chain;
+    const hash = await client.sendTransaction({ account: wallet.wallet.account, to: BATCH_SETTLEMENT, data });
+    // It may be mined a moment later: then the time that passes next would pass before it.
+    await client.waitForTransactionReceipt({ hash });
   };
   await withdraw('initiateWithdraw');
   await site.chain.client.increaseTime({ seconds: 3_700 });
+  await site.chain.client.mine({ blocks: 1 });
   await withdraw('finalizeWithdraw');
   expect(codeOf(await signed.payment.fund(null, MOST))).toBe('invalid');
   expect(await site.database.sql`select balance_units as balance from channel`).toEqual([{ balance: 0n }]);
