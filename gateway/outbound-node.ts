@@ -1,6 +1,6 @@
 /** The outbound HTTP port on Node: kept connections to workers, each of them checked by the address guard. */
 import { lookup } from 'node:dns';
-import { isIP, type LookupFunction } from 'node:net';
+import { isIP, type LookupFunction, type OnReadOpts, type Socket } from 'node:net';
 import { buildConnector } from 'undici';
 import { checkAddress, type GuardOptions } from '../router/guard.ts';
 import type { Outbound, OutboundCall, OutboundRequest, OutboundSink } from '../router/outbound.ts';
@@ -21,6 +21,16 @@ export interface NodeOutbound {
 
 /** vLLM closes idle connections after exactly 5 s and without notice: ours close before. */
 const KEEP_ALIVE_MS = 4000;
+const READ_BYTES = 64 * 1024;
+
+/** All connections read into one buffer and take a copy of what came: of its own accord Node allocates this much for every read of each. */
+const oneBuffer: OnReadOpts = {
+  buffer: Buffer.allocUnsafeSlow(READ_BYTES),
+  callback(this: Socket, bytes: number, buffer: Uint8Array): boolean {
+    this.emit('data', Buffer.from(buffer.subarray(0, bytes)));
+    return true;
+  },
+};
 
 /** Builds the port. It follows no redirects, decodes nothing, retries nothing, and has no time limits but for connecting. */
 export function createOutbound(options: OutboundOptions): NodeOutbound {
@@ -33,7 +43,9 @@ export function createOutbound(options: OutboundOptions): NodeOutbound {
 
 /** Connects to the very address that was checked: the check is the socket's own name lookup. */
 function guardedConnector(options: OutboundOptions): ConnectionsOptions['connect'] {
-  const connect = buildConnector({ timeout: options.connectMs, lookup: guardedLookup(options) });
+  const how = { timeout: options.connectMs, lookup: guardedLookup(options) };
+  const connectTcp = buildConnector({ ...how, onread: oneBuffer });
+  const connectTls = buildConnector(how);
   return ({ hostname, host, protocol, port }, done) => {
     // As the URL has it, an IPv6 address stands in brackets.
     const name = hostname.replace(/^\[(.*)\]$/, '$1');
@@ -43,6 +55,7 @@ function guardedConnector(options: OutboundOptions): ConnectionsOptions['connect
       done(asError(error), null);
       return;
     }
+    const connect = protocol === 'https:' ? connectTls : connectTcp;
     connect({ hostname: name, host, protocol, port }, (error, socket) => done(error, error === null ? socket : null));
   };
 }

@@ -76,7 +76,7 @@ export class WorkerConnection {
     const { keptMs } = this.#reader;
     if (keptMs === 0 || this.#socket.writableLength > 0) this.#socket.destroy();
     else {
-      this.#socket.resume();
+      if (this.#socket.isPaused()) this.#socket.resume();
       this.#freed(keptMs);
     }
   }
