@@ -126,7 +126,7 @@ export function readAll(answer: Dispatched): Promise<Read> {
   return new Promise((resolve) => {
     answer.rest.subscribe({
       onEvents: (more) => events.push(...more),
-      onEnd: (outcome) => resolve({ text: Buffer.concat(events.map(({ bytes }) => bytes)).toString(), outcome }),
+      onEnd: (outcome) => resolve({ text: events.map(({ text }) => text).join(''), outcome }),
     });
   });
 }

@@ -90,7 +90,7 @@ test.each([
   const router = routerOf([url, second]);
   const answer = await send(router, { stream: false });
   expect(answer).toMatchObject({ kind: 'whole', answer: whole, attempt: { number: 2, earlier: [{ reason }] } });
-  expect(answer.kind === 'whole' && Buffer.from(answer.body).toString()).toBe(JSON.stringify(whole));
+  expect(answer.kind === 'whole' && answer.text).toBe(JSON.stringify(whole));
   expect(inFlight(router)).toEqual([0, 0]);
 });
 

@@ -68,11 +68,10 @@ export class PlainExchange implements Exchange {
     this.#connection.onDrain = listener;
   }
 
-  end(bytes: Uint8Array | string = ''): void {
+  end(body: Uint8Array | string = ''): void {
     if (this.#over) return;
     this.#over = true;
-    const body = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
-    const head = this.#takeHead(body.length);
+    const head = this.#takeHead(body);
     if (this.#inChunks) this.#connection.write(head + chunkOf(byteText(body)) + LAST_CHUNK);
     else this.#connection.writeWhole(head, body);
     this.#connection.ended();
@@ -92,18 +91,18 @@ export class PlainExchange implements Exchange {
     this.control.abort(new CallerLeft());
   }
 
-  /** The head's text where it has not left yet. The length is the whole body's, or null when more follows. */
-  #takeHead(length: number | null): string {
+  /** The head's text where it has not left yet, with the whole body, or null when more follows. */
+  #takeHead(body: Uint8Array | string | null): string {
     const lines = this.#lines;
     if (lines === '') return '';
     this.#lines = '';
     const { connection, 'content-length': told } = this.#headers;
-    this.#inChunks = length === null && told === undefined;
-    return lines + headEnd(framing(length, told), this.#connection.keep(connection !== 'close'));
+    this.#inChunks = body === null && told === undefined;
+    return lines + headEnd(framing(body, told), this.#connection.keep(connection !== 'close'));
   }
 }
 
-function framing(length: number | null, told: string | number | undefined): string {
+function framing(body: Uint8Array | string | null, told: string | number | undefined): string {
   if (told !== undefined) return '';
-  return length === null ? 'transfer-encoding: chunked\r\n' : `content-length: ${length}\r\n`;
+  return body === null ? 'transfer-encoding: chunked\r\n' : `content-length: ${Buffer.byteLength(body)}\r\n`;
 }

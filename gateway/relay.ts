@@ -10,8 +10,7 @@ import type { Call } from './call.ts';
 import { type ApiError, apiError, errorBody } from './errors.ts';
 import { DeadlineExceeded, Draining, type Responder } from './exchange.ts';
 import type { HeadFields } from './head-fields.ts';
-import { chargeMembers, cutUsage, withCharge } from './usage-bytes.ts';
-import { joined } from './wire/framing.ts';
+import { chargeMembers, cutUsage, withCharge } from './usage-text.ts';
 
 const streamHeaders = {
   'content-type': 'text/event-stream; charset=utf-8',
@@ -61,8 +60,9 @@ export async function deliverWhole(
 ): Promise<void> {
   call.meter.observeWhole(whole.answer);
   await call.close('complete', { billable: true });
-  const body = withCharge(whole.body, chargeMembers(call)) ?? whole.body;
-  exchange.head(200, answerHead(call, { 'content-type': 'application/json', 'content-length': body.length }));
+  const body = withCharge(whole.text, chargeMembers(call)) ?? whole.text;
+  const own = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+  exchange.head(200, answerHead(call, own));
   exchange.end(body);
 }
 
@@ -84,10 +84,10 @@ class StreamRelay {
   readonly #call: Call;
   readonly #stream: Extract<Dispatched, { kind: 'stream' }>;
   /** What has come and is to leave. */
-  readonly #pieces: Uint8Array[] = [];
+  #due = '';
   #flushIsDue = false;
   #usageEvent: StreamEvent | null = null;
-  #doneBytes: Uint8Array | null = null;
+  #doneText = '';
   /** When the caller has heard nothing for long. */
   readonly #silence: Deadline;
   readonly #flushNow = () => this.#flush();
@@ -110,12 +110,12 @@ class StreamRelay {
   async finish(outcome: StreamOutcome): Promise<void> {
     const error = errorOf(outcome);
     const callerLeft = outcome.kind === 'aborted' && error === null;
-    if (callerLeft) this.#pieces.length = 0;
+    if (callerLeft) this.#due = '';
     else this.#flush();
     this.#silence.clear();
     if (outcome.kind === 'complete') {
       await this.#call.close('complete', { billable: true });
-      this.#exchange.end(Buffer.concat(this.#lastPieces()));
+      this.#exchange.end(this.#lastEvents());
       return;
     }
     if (callerLeft) {
@@ -144,34 +144,28 @@ class StreamRelay {
       return;
     }
     if (event.kind === 'done') {
-      this.#doneBytes = event.bytes;
+      this.#doneText = event.text;
       return;
     }
     const asked = includeUsage && continuousUsage;
-    if (event.usage === null || asked) this.#pieces.push(event.bytes);
-    else this.#pieces.push(bare(event));
+    this.#due += event.usage === null || asked ? event.text : bare(event);
   }
 
   /** Once for all frames that one read off the worker's socket brought: what costs is the write, not the bytes. */
   #flush(): void {
     this.#flushIsDue = false;
-    if (this.#pieces.length === 0) return;
-    const bytes = joined(this.#pieces);
-    this.#pieces.length = 0;
-    if (!this.#exchange.write(bytes)) this.#stream.rest.pause();
+    const due = this.#due;
+    if (due === '') return;
+    this.#due = '';
+    if (!this.#exchange.write(due)) this.#stream.rest.pause();
     const nowMs = this.#call.now();
     this.#call.noteProgress(nowMs);
     this.#spoke(nowMs);
   }
 
-  #lastPieces(): Uint8Array[] {
-    const last: Uint8Array[] = [];
-    const usage = this.#usageEvent;
-    if (usage !== null) last.push(withCharge(usage.bytes, chargeMembers(this.#call)) ?? usage.bytes);
-    const receipt = lateReceipt(this.#call);
-    if (receipt !== '') last.push(Buffer.from(receipt));
-    if (this.#doneBytes !== null) last.push(this.#doneBytes);
-    return last;
+  #lastEvents(): string {
+    const usage = this.#usageEvent?.text ?? '';
+    return (withCharge(usage, chargeMembers(this.#call)) ?? usage) + lateReceipt(this.#call) + this.#doneText;
   }
 
   #comment(): void {
@@ -193,9 +187,9 @@ export function lateReceipt({ fare, chargedNanousd }: Call): string {
   return now === undefined || now === then ? '' : `: payment-response ${now}\n\n`;
 }
 
-/** The event without its usage, cut out of its own bytes where that is possible: nobody else reads them. */
-function bare(event: StreamEvent): Uint8Array {
-  return cutUsage(event.bytes) ?? Buffer.from(`data: ${JSON.stringify({ ...event.chunk, usage: undefined })}\n\n`);
+/** The event without its usage, cut out of its own text where that is possible. */
+function bare(event: StreamEvent): string {
+  return cutUsage(event.text) ?? `data: ${JSON.stringify({ ...event.chunk, usage: undefined })}\n\n`;
 }
 
 /** What a caller who is still there must be told. */

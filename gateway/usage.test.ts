@@ -4,7 +4,7 @@ import { Meter, PromptRatios } from './usage.ts';
 
 function content(text: string, usage: object | null, index = 0): StreamEvent {
   const chunk = { choices: [{ index, delta: { content: text } }], ...(usage === null ? {} : { usage }) };
-  return { bytes: Buffer.from(''), kind: 'content', content: text !== '', chunk, usage: usage as StreamEvent['usage'] };
+  return { text: '', kind: 'content', content: text !== '', chunk, usage: usage as StreamEvent['usage'] };
 }
 
 describe('metering', () => {
@@ -39,7 +39,7 @@ describe('metering', () => {
     const meter = new Meter(100, 25);
     meter.observeEvent(content('some words', { prompt_tokens: 7, completion_tokens: 3 }));
     const usage = { prompt_tokens: 7, completion_tokens: 4, prompt_tokens_details: { cached_tokens: 6 } };
-    meter.observeEvent({ bytes: Buffer.from(''), kind: 'usage', content: false, chunk: { choices: [], usage }, usage });
+    meter.observeEvent({ text: '', kind: 'usage', content: false, chunk: { choices: [], usage }, usage });
     expect(meter.read()).toEqual({ promptTokens: 7, cachedTokens: 6, completionTokens: 4 });
   });
 

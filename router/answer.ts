@@ -24,7 +24,7 @@ type StreamEventKind =
 /** One event of a stream that is good so far. */
 export interface StreamEvent {
   /** Exactly as received, the closing blank line included. */
-  readonly bytes: Uint8Array;
+  readonly text: string;
   readonly kind: StreamEventKind;
   /** Whether the event carries something that the model said. */
   readonly content: boolean;
@@ -65,7 +65,7 @@ export class StreamReader {
     try {
       for (const frame of this.#splitter.push(chunk)) {
         const judged = this.#judge(frame);
-        if (!('bytes' in judged)) return { events, end: judged };
+        if (!('text' in judged)) return { events, end: judged };
         events.push(judged);
         if (judged.kind === 'done') return { events, end: { kind: 'complete' } };
       }
@@ -147,12 +147,12 @@ function judgeErrorEvent(chunk: Record<string, unknown>): StreamEnd {
 }
 
 function event(
-  { bytes }: Frame,
+  { text }: Frame,
   kind: StreamEventKind,
   content: boolean,
   chunk: Record<string, unknown> | null,
 ): StreamEvent {
-  return { bytes, kind, content, chunk, usage: chunk !== null && isRecord(chunk.usage) ? chunk.usage : null };
+  return { text, kind, content, chunk, usage: chunk !== null && isRecord(chunk.usage) ? chunk.usage : null };
 }
 
 function broken(reason: Fault['reason'], detail: string): StreamEnd {

@@ -1,11 +1,11 @@
 /**
- * Cuts a server-sent event stream into frames without copying what one read brought whole.
- * Every byte received is in exactly one frame, in order, so that frames can be passed on unchanged.
+ * Cuts a server-sent event stream into frames, as text.
+ * Every character received is in exactly one frame, in order, so that frames can be passed on unchanged.
  */
 
 /** One event as it stood on the wire, its closing blank line included. */
 export interface Frame {
-  readonly bytes: Uint8Array;
+  readonly text: string;
   /** The joined `data` lines; null for a frame of comments, other fields, or blank lines alone. */
   readonly data: string | null;
 }
@@ -69,7 +69,9 @@ export class FrameSplitter {
     }
     const lines = this.#lines;
     this.#lines = 0;
-    return { bytes, data: lines === 0 ? null : dataOf(bytes, lines) };
+    const text = decode(bytes);
+    rejectLoneCr(text);
+    return { text, data: lines === 0 ? null : dataOf(text, lines) };
   }
 
   #keep(tail: Uint8Array): void {
@@ -85,9 +87,7 @@ export class FrameSplitter {
   }
 }
 
-function dataOf(bytes: Uint8Array, lines: number): string | null {
-  rejectLoneCr(bytes);
-  const text = decode(bytes);
+function dataOf(text: string, lines: number): string | null {
   if (lines === 1) return text.startsWith('data:') ? fieldValue(text.trimEnd()) : null;
   const data: string[] = [];
   for (const line of text.split('\n')) {
@@ -113,8 +113,8 @@ function decode(bytes: Uint8Array): string {
  * A CR that no LF follows also ends a line for readers that go by the letter of the standard. No engine writes it; refusing
  * it means that every reader behind us sees the same events as we do.
  */
-function rejectLoneCr(bytes: Uint8Array): void {
-  for (let cr = bytes.indexOf(CR); cr !== -1; cr = bytes.indexOf(CR, cr + 1)) {
-    if (bytes[cr + 1] !== LF) throw new MalformedStream('an event has a carriage return without a line feed');
+function rejectLoneCr(text: string): void {
+  for (let cr = text.indexOf('\r'); cr !== -1; cr = text.indexOf('\r', cr + 1)) {
+    if (text[cr + 1] !== '\n') throw new MalformedStream('an event has a carriage return without a line feed');
   }
 }

@@ -21,7 +21,7 @@ export interface WholeExpectation {
 }
 
 export type WholeEnd =
-  | { readonly kind: 'whole'; readonly body: Uint8Array; readonly answer: Readonly<Record<string, unknown>> }
+  | { readonly kind: 'whole'; readonly text: string; readonly answer: Readonly<Record<string, unknown>> }
   | { readonly kind: 'refused'; readonly status: RefusalStatus; readonly error: WorkerError }
   | { readonly kind: 'broken'; readonly fault: Fault };
 
@@ -52,12 +52,12 @@ export class WholeReader {
 
   /** The verdict on the complete body. */
   end(): WholeEnd {
-    const body = join(this.#chunks, this.#bytes);
-    const parsed = parseJson(body);
+    const text = decode(join(this.#chunks, this.#bytes));
+    const parsed = parseJson(text);
     if (this.#status !== 200) return judgeError(this.#status, parsed);
     if (!isRecord(parsed)) return { kind: 'broken', fault: fault('malformed', 'the answer is not a JSON object') };
     const odd = judge(parsed, this.#expected);
-    return odd === null ? { kind: 'whole', body, answer: parsed } : { kind: 'broken', fault: odd };
+    return odd === null ? { kind: 'whole', text, answer: parsed } : { kind: 'broken', fault: odd };
   }
 }
 
@@ -100,14 +100,17 @@ function judgeError(status: number, body: unknown): WholeEnd {
   return { kind: 'broken', fault: fault(verdict.reason, `HTTP ${status}: ${error.message}`) };
 }
 
-/** JSON; text that is none comes back as text, and bytes that are not UTF-8 as null. */
-function parseJson(body: Uint8Array): unknown {
-  let text: string;
+/** Empty where it is not UTF-8. */
+function decode(body: Uint8Array): string {
   try {
-    text = utf8.decode(body);
+    return utf8.decode(body);
   } catch {
-    return null;
+    return '';
   }
+}
+
+/** JSON; text that is none comes back as text. */
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

@@ -74,7 +74,7 @@ export class CallerConnection {
   }
 
   /** The whole answer, its head as such text. */
-  writeWhole(head: string, body: Uint8Array): void {
+  writeWhole(head: string, body: Uint8Array | string): void {
     writeWhole(this.#socket, head, body);
   }
 

@@ -1,15 +1,17 @@
 /** Bytes as they are written: text of one byte a character is one string, written at once, where buffers would be gathered. */
 import type { Socket } from 'node:net';
 
-/** Bodies up to this length leave as text in one piece with their head; a longer one is not copied for that. */
+/** Bodies up to this length leave in one piece with their head; a longer one is not copied for that. */
 export const TEXT_BYTES_MAX = 16_384;
 
 export const LAST_CHUNK = '0\r\n\r\n';
 
 /** Each character of the result is a byte: to be written as 'latin1'. */
-export function byteText(bytes: Uint8Array | string): string {
-  if (typeof bytes === 'string') return Buffer.from(bytes).toString('latin1');
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+export function byteText(body: Uint8Array | string): string {
+  if (typeof body === 'string') {
+    return Buffer.byteLength(body) === body.length ? body : Buffer.from(body).toString('latin1');
+  }
+  return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1');
 }
 
 /** RFC 9112, §7.1. An empty one would end the answer. */
@@ -18,7 +20,7 @@ export function chunkOf(text: string): string {
 }
 
 /** Writes a head, text of one byte a character, and its whole body. */
-export function writeWhole(socket: Socket, head: string, body: Uint8Array): void {
+export function writeWhole(socket: Socket, head: string, body: Uint8Array | string): void {
   if (body.length <= TEXT_BYTES_MAX) {
     socket.write(head + byteText(body), 'latin1');
   } else {
