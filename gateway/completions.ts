@@ -26,6 +26,12 @@ export const inferencePaths = {
   embedding: '/v1/embeddings',
 } as const satisfies Record<RequestKind, string>;
 
+/** The money for a call, and for how many tokens of each answer it is. */
+interface Held {
+  readonly hold: Hold;
+  readonly maxTokens: number;
+}
+
 const NANO = 1e9;
 const NOBODY: ReadonlySet<string> = new Set();
 
@@ -75,7 +81,8 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
 
 /** From the hold to the receipt. */
 async function servePaid(gateway: Gateway, exchange: Responder, call: Call, wantedTokens: number): Promise<void> {
-  const { hold, maxTokens } = await holdWorstCase(gateway, call, wantedTokens);
+  const promised = holdWorstCase(gateway, call, wantedTokens);
+  const { hold, maxTokens } = promised instanceof Promise ? await promised : promised;
   call.held(hold, maxTokens);
   const open = gateway.openCalls.add(call);
   const head = new StreamHead(exchange, call);
@@ -133,36 +140,39 @@ async function closeAborted(
 }
 
 /** Holds the most that the call can cost. Without an explicit `max_tokens` the output is cut to what is affordable. */
-async function holdWorstCase(
+function holdWorstCase(gateway: Gateway, call: Call, maxTokens: number): Held | Promise<Held> {
+  const amount = worstCase(gateway, call.request, call.price, maxTokens);
+  const outcome = holdWithin(gateway, call, amount);
+  if (!(outcome instanceof Promise)) return { hold: outcome, maxTokens };
+  return outcome.then((late) =>
+    'code' in late ? holdLess(gateway, call, { amount, maxTokens, refusal: late }) : { hold: late, maxTokens },
+  );
+}
+
+/** After a refusal: holds for as many tokens as there is money for, or says why not. */
+function holdLess(
   gateway: Gateway,
   call: Call,
-  wantedTokens: number,
-): Promise<{ hold: Hold; maxTokens: number }> {
-  const { request, price, limits } = call;
-  let maxTokens = wantedTokens;
-  for (;;) {
-    const amount = worstCase(gateway, request, price, maxTokens);
-    const promised = holdWithin(gateway, call, amount);
-    const outcome = promised instanceof Promise ? await promised : promised;
-    if (!('code' in outcome)) return { hold: outcome, maxTokens };
-    if (outcome.code === 'ledger_unavailable') {
-      throw apiError('ledger_unavailable', 'The ledger is away and this call is not covered yet: ask again.', {
-        retryAfterMs: outcome.retryAfterMs,
-      });
-    }
-    const { available, budget } = outcome;
-    const affordable =
-      request.maxTokens === null
-        ? affordableCompletionTokens(price, {
-            promptTokensMax: request.promptTokensMax,
-            durationMsMax: limits.totalMs,
-            available,
-            sequences: request.sequences,
-          })
-        : 0;
-    if (affordable < limits.clampTokensMin || affordable >= maxTokens) throw tooDear(call, amount, available, budget);
-    maxTokens = affordable;
+  { amount, maxTokens, refusal }: { amount: bigint; maxTokens: number; refusal: Refusal },
+): Held | Promise<Held> {
+  if (refusal.code === 'ledger_unavailable') {
+    throw apiError('ledger_unavailable', 'The ledger is away and this call is not covered yet: ask again.', {
+      retryAfterMs: refusal.retryAfterMs,
+    });
   }
+  const { request, price, limits } = call;
+  const { available, budget } = refusal;
+  const affordable =
+    request.maxTokens === null
+      ? affordableCompletionTokens(price, {
+          promptTokensMax: request.promptTokensMax,
+          durationMsMax: limits.totalMs,
+          available,
+          sequences: request.sequences,
+        })
+      : 0;
+  if (affordable < limits.clampTokensMin || affordable >= maxTokens) throw tooDear(call, amount, available, budget);
+  return holdWorstCase(gateway, call, affordable);
 }
 
 /** A call that is paid by the use holds no more than its payer signed for it, whatever else its account has. */

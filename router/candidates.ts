@@ -26,21 +26,36 @@ const PER_TOKEN_MS = 5;
 const TOTAL_MS = 6;
 const DELAY_MS = 7;
 const ROW = 8;
+/** The score of those that were refused before anything was predicted. */
+const UNPREDICTED = Number.NaN;
 
 /**
  * A row for each worker, all numbers in one array: a choice looks at up to 128 workers, and as objects with boxed numbers they were most of
  * the garbage that calls leave. Whoever asks why a call went where it went has them as objects, one after the other.
  */
 export class Candidates implements Iterable<Candidate> {
-  readonly workers: readonly Worker[];
+  #workers: readonly Worker[];
   readonly #refused: (Constraint | null)[];
-  /** Nothing stands in the rows of those that were refused before anything was predicted. */
   readonly #numbers: number[];
 
   constructor(workers: readonly Worker[]) {
-    this.workers = workers;
+    this.#workers = workers;
     this.#refused = new Array(workers.length).fill(null);
     this.#numbers = new Array(ROW * workers.length);
+    for (let at = 0; at < workers.length; at++) this.#numbers[ROW * at + SCORE] = UNPREDICTED;
+  }
+
+  get workers(): readonly Worker[] {
+    return this.#workers;
+  }
+
+  /** Takes what another one holds, into its own memory. */
+  become(other: Candidates): void {
+    this.#workers = other.#workers;
+    this.#refused.length = other.#refused.length;
+    this.#numbers.length = other.#numbers.length;
+    for (let at = 0; at < other.#refused.length; at++) this.#refused[at] = other.#refused[at] ?? null;
+    for (let at = 0; at < other.#numbers.length; at++) this.#numbers[at] = other.#numbers[at] ?? 0;
   }
 
   refuse(at: number, constraint: Constraint): void {
@@ -81,7 +96,7 @@ export class Candidates implements Iterable<Candidate> {
     return {
       worker,
       refused: this.#refused[at] ?? null,
-      prediction: this.#numbers[ROW * at] === undefined ? null : this.#prediction(at),
+      prediction: Number.isNaN(this.score(at)) ? null : this.#prediction(at),
       cachedTokens: this.#number(at, CACHED_TOKENS),
       score: this.score(at),
     };
