@@ -86,9 +86,7 @@ async function begin(
   const settler = new Settler({
     sql,
     report,
-    settled: ({ segment }) => {
-      if (segment !== null) journal?.settled(segment);
-    },
+    settled: (segment, calls) => journal?.settled(segment, calls),
   });
   const holder = await nextEpoch(sql, directory?.id ?? newId('inst'));
   const life = new AbortController();

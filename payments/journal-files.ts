@@ -91,8 +91,8 @@ export class FileJournal implements Journal {
     this.#retire();
   }
 
-  settled(segment: number): void {
-    const left = (this.#unsettled.get(segment) ?? 1) - 1;
+  settled(segment: number, calls: number): void {
+    const left = (this.#unsettled.get(segment) ?? calls) - calls;
     if (left > 0) this.#unsettled.set(segment, left);
     else this.#unsettled.delete(segment);
   }

@@ -109,10 +109,10 @@ test('a segment is retired when all calls that began up to it are settled, and r
   };
   const [first, second] = [await write('a'), await write('b')];
   expect([first, second]).toEqual([1, 2]);
-  journal.settled(second);
+  journal.settled(second, 1);
   await write('c');
   expect(await readdir(directory.path)).toEqual(['00000001.log', '00000002.log', '00000003.log', '00000004.log']);
-  journal.settled(first);
+  journal.settled(first, 1);
   await write('d');
   expect(await readdir(directory.path)).toEqual(
     ['00000001.settled', '00000002.settled', '00000003.log', '00000004.log', '00000005.log'], // 3 and 4 are not settled

@@ -15,8 +15,8 @@ export interface Journal {
   append(kind: RecordKind, call: string): void;
   /** True once all that was appended is as safe as the level promises; false when it never will be. */
   flushed(): Promise<boolean>;
-  /** Tells that a call that began in this segment is settled: a segment without unsettled calls can be retired. */
-  settled(segment: number): void;
+  /** Tells that so many calls that began in this segment are settled: a segment without unsettled calls can be retired. */
+  settled(segment: number, calls: number): void;
   /** Why nothing can be written any more; null while all is well. */
   readonly failure: Error | null;
   close(): Promise<void>;

@@ -4,8 +4,8 @@ import type { Sql } from '../db/connect.ts';
 import { columnsOf } from './record.ts';
 import { inTransaction } from './retry.ts';
 
-/** Posts calls (texts by record.ts, whose order of columns it is). Those that are there already change nothing. */
-export async function postCalls(sql: Sql, calls: readonly string[]): Promise<void> {
+/** Posts a JSON list of calls (records by record.ts, whose order of columns it is). Those that are there already change nothing. */
+export async function postCalls(sql: Sql, calls: string): Promise<void> {
   await sql`
     with fresh as (
       insert into call (
@@ -17,7 +17,7 @@ export async function postCalls(sql: Sql, calls: readonly string[]): Promise<voi
         (r ->> 8)::integer, r ->> 9, r ->> 10, r ->> 11, r ->> 12, (r ->> 13)::integer, (r ->> 14)::integer,
         (r ->> 15)::integer, (r ->> 16)::integer, (r ->> 17)::bigint, (r ->> 18)::bigint, (r ->> 19)::integer,
         (r ->> 20)::integer, (r ->> 21)::integer, (r ->> 22)::integer
-      from jsonb_array_elements(${asList(calls)}::text::jsonb) as r
+      from jsonb_array_elements(${calls}::text::jsonb) as r
       on conflict (id) do nothing
       returning account_id, model, lease_id, operator_id, prompt_tokens, cached_tokens, completion_tokens, billed_ms,
         charged_nanousd, operator_nanousd
@@ -98,7 +98,7 @@ export async function postShortCall(sql: Sql, call: string, reason: string): Pro
         on conflict (call_id) do nothing
       )
       update account a set balance = a.balance + m.amount from movement m where a.id = m.account_id`;
-    await postCalls(tx, [call]);
+    await postCalls(tx, `[${call}]`);
   });
 }
 
@@ -108,8 +108,4 @@ export async function fileCall(sql: Sql, call: string, reason: string): Promise<
     insert into settle_exception (call_id, reason, record)
     select (record ->> 'id')::uuid, ${reason}, record from (select ${JSON.stringify(columnsOf(call))}::text::jsonb as record) filed
     on conflict (call_id) do nothing`;
-}
-
-function asList(calls: readonly string[]): string {
-  return `[${calls.join(',')}]`;
 }

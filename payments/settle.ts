@@ -5,30 +5,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sql } from '../db/connect.ts';
 import { ARCHIVED_CHECK } from '../db/months.ts';
+import { Batch, type ClosedCall } from './batch.ts';
 import { fileCall, postCalls, postShortCall } from './posting.ts';
 import { constraintOf, errorCode, isTransient, pauseMsBefore, withDeadline } from './retry.ts';
 
-/** A call to settle: its text by record.ts, and where its journal begins. */
-export interface ClosedCall {
-  readonly text: string;
-  readonly segment: number | null;
-}
-
 export interface SettlerOptions {
   readonly sql: Sql;
-  /** Hears of each call that is settled. */
-  readonly settled: (call: ClosedCall) => void;
+  /** Hears how many calls are settled whose journal begins in a segment. */
+  readonly settled: (segment: number, calls: number) => void;
   /** How long a batch fills when nobody waits for it; see `FILL_MS`. */
   readonly fillMs?: number;
   /** Hears of errors that waiting does not mend, and of calls that were posted in another way than they should. */
   readonly report: (error: unknown) => void;
-}
-
-interface Batch {
-  readonly calls: ClosedCall[];
-  /** Resolved when it is to fill no longer. */
-  readonly wanted: PromiseWithResolvers<'wanted'>;
-  readonly committed: PromiseWithResolvers<void>;
 }
 
 const BATCH_CALLS_MAX = 1_000;
@@ -64,9 +52,9 @@ export class Settler {
   /** Hands a call over; resolves when it is committed: see `hurry`. Never rejects: while the database is away it waits. */
   add(call: ClosedCall): Promise<void> {
     const batch = this.#open ?? this.#begin();
-    batch.calls.push(call);
+    batch.add(call);
     this.#waiting += 1;
-    if (batch.calls.length >= BATCH_CALLS_MAX) {
+    if (batch.size >= BATCH_CALLS_MAX) {
       this.#open = null;
       batch.wanted.resolve('wanted');
     }
@@ -101,7 +89,7 @@ export class Settler {
   }
 
   #begin(): Batch {
-    const batch = { calls: [], wanted: Promise.withResolvers<'wanted'>(), committed: Promise.withResolvers<void>() };
+    const batch = new Batch();
     this.#open = batch;
     this.#untaken.push(batch);
     this.#pending.push(batch);
@@ -121,11 +109,11 @@ export class Settler {
   async #commit(batch: Batch): Promise<void> {
     for (let attempt = 0; !this.#stopped; attempt++) {
       try {
-        await this.#post(batch.calls);
+        await this.#post(batch);
         this.#failures.delete(batch);
         this.#pending.splice(this.#pending.indexOf(batch), 1);
-        this.#waiting -= batch.calls.length;
-        for (const call of batch.calls) this.#options.settled(call);
+        this.#waiting -= batch.size;
+        for (const [segment, calls] of batch.segments) this.#options.settled(segment, calls);
         batch.committed.resolve();
         return;
       } catch (error) {
@@ -136,33 +124,32 @@ export class Settler {
   }
 
   /** Posts calls; those that their lease does not cover come last, so that they take nothing from the others. */
-  async #post(calls: readonly ClosedCall[]): Promise<void> {
-    for (const { text } of await this.#postCovered(calls)) {
-      await withDeadline(postShortCall(this.#options.sql, text, 'escrow_short'), STATEMENT_DEADLINE_MS);
+  async #post(batch: Batch): Promise<void> {
+    for (const record of await this.#postCovered(batch, 0, batch.size)) {
+      await withDeadline(postShortCall(this.#options.sql, record, 'escrow_short'), STATEMENT_DEADLINE_MS);
     }
   }
 
   /**
-   * Posts calls together; where a balance does not suffice, in halves, down to the calls that lack it: these it answers. A call of a
-   * month that is archived may have been settled then, so it is only filed.
+   * Posts a part of a batch at once; where a balance does not suffice, in halves, down to the calls that lack it: their records it answers. A
+   * call of a month that is archived may have been settled then, so it is only filed.
    */
-  async #postCovered(calls: readonly ClosedCall[]): Promise<ClosedCall[]> {
+  async #postCovered(batch: Batch, from: number, to: number): Promise<string[]> {
     try {
-      const texts = calls.map(({ text }) => text);
-      await withDeadline(postCalls(this.#options.sql, texts), STATEMENT_DEADLINE_MS);
+      await withDeadline(postCalls(this.#options.sql, batch.list(from, to)), STATEMENT_DEADLINE_MS);
       return [];
     } catch (error) {
       const check = errorCode(error) === CHECK_VIOLATION ? constraintOf(error) : '';
       if (check !== BALANCE_CHECK && check !== ARCHIVED_CHECK) throw error;
-      const [first, ...others] = calls;
-      if (first !== undefined && others.length === 0) {
-        this.#options.report(error);
-        if (check === BALANCE_CHECK) return [first];
-        await withDeadline(fileCall(this.#options.sql, first.text, 'month_archived'), STATEMENT_DEADLINE_MS);
-        return [];
+      if (to - from > 1) {
+        const middle = (from + to) >> 1;
+        return [...(await this.#postCovered(batch, from, middle)), ...(await this.#postCovered(batch, middle, to))];
       }
-      const half = calls.length >> 1;
-      return [...(await this.#postCovered(calls.slice(0, half))), ...(await this.#postCovered(calls.slice(half)))];
+      this.#options.report(error);
+      const record = batch.record(from);
+      if (check === BALANCE_CHECK) return [record];
+      await withDeadline(fileCall(this.#options.sql, record, 'month_archived'), STATEMENT_DEADLINE_MS);
+      return [];
     }
   }
 
@@ -173,10 +160,10 @@ export class Settler {
 }
 
 /** Resolves when the batch is as full as it is going to be. */
-async function filled({ calls, wanted }: Batch, fillMs: number): Promise<void> {
+async function filled(batch: Batch, fillMs: number): Promise<void> {
   const fill = new AbortController();
-  const end = await Promise.race([sleep(fillMs, 'filled', { signal: fill.signal }), wanted.promise]);
+  const end = await Promise.race([sleep(fillMs, 'filled', { signal: fill.signal }), batch.wanted.promise]);
   if (end === 'filled') return;
   fill.abort();
-  if (calls.length < BATCH_CALLS_MAX) await sleep(WANTED_FILL_MS);
+  if (batch.size < BATCH_CALLS_MAX) await sleep(WANTED_FILL_MS);
 }

@@ -108,8 +108,9 @@ export class SimulatedDatabase {
     }
   }
 
-  postCalls(texts: readonly string[]): void {
-    const fresh = texts.map(chargeOf).filter(({ id }) => !this.calls.has(id));
+  postCalls(list: string): void {
+    const records = (JSON.parse(list) as unknown[]).map((record) => JSON.stringify(record));
+    const fresh = records.map(chargeOf).filter(({ id }) => !this.calls.has(id));
     const due = new Map<string, Nanousd>();
     for (const { lease_id: lease, charged_nanousd: charged } of new Map(fresh.map((call) => [call.id, call])).values())
       due.set(lease, (due.get(lease) ?? 0n) + BigInt(charged));

@@ -59,9 +59,9 @@ vi.mock('../../payments/recall-statements.ts', async (original) => ({
   recall: async () => ({ asked: [], back: false }),
 }));
 vi.mock('../../payments/posting.ts', () => ({
-  postCalls: (client: Client, texts: readonly string[]) => {
+  postCalls: (client: Client, calls: string) => {
     const database = world.database as SimulatedDatabase;
-    return database.run(client, () => database.postCalls(texts));
+    return database.run(client, () => database.postCalls(calls));
   },
   postShortCall: (client: Client, text: string) => {
     const database = world.database as SimulatedDatabase;
