@@ -7,7 +7,7 @@ const CHOICES_MAX = 1_000;
 export class ChoiceMemory {
   /**
    * A ring: remembering is on the path of every call, and looking up is rare. Its places are written over: a thousand choices that the collector
-   * finds alive each time it comes by were half of what it had to move.
+   * finds alive each time it comes by were most of what it had to move.
    */
   readonly #latest: { callId: string; readonly candidates: Candidates }[] = [];
   #next = 0;

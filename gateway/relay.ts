@@ -60,7 +60,7 @@ export async function deliverWhole(
 ): Promise<void> {
   call.meter.observeWhole(whole.answer);
   await call.close('complete', { billable: true });
-  const body = withCharge(whole.text, chargeMembers(call)) ?? whole.text;
+  const body = charged(whole.text, call);
   const own = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
   exchange.head(200, answerHead(call, own));
   exchange.end(body);
@@ -164,8 +164,8 @@ class StreamRelay {
   }
 
   #lastEvents(): string {
-    const usage = this.#usageEvent?.text ?? '';
-    return (withCharge(usage, chargeMembers(this.#call)) ?? usage) + lateReceipt(this.#call) + this.#doneText;
+    const usage = this.#usageEvent === null ? '' : charged(this.#usageEvent.text, this.#call);
+    return usage + lateReceipt(this.#call) + this.#doneText;
   }
 
   #comment(): void {
@@ -185,6 +185,11 @@ class StreamRelay {
 export function lateReceipt({ fare, chargedNanousd }: Call): string {
   const [then, now] = [fare.receipt(null), fare.receipt(chargedNanousd)].map((headers) => headers['payment-response']);
   return now === undefined || now === then ? '' : `: payment-response ${now}\n\n`;
+}
+
+/** An answer, or the usage of a stream, with what it cost. */
+function charged(text: string, call: Call): string {
+  return withCharge(text, chargeMembers(call)) ?? text;
 }
 
 /** The event without its usage, cut out of its own text where that is possible. */

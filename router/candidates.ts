@@ -52,8 +52,6 @@ export class Candidates implements Iterable<Candidate> {
   /** Takes what another one holds, into its own memory. */
   become(other: Candidates): void {
     this.#workers = other.#workers;
-    this.#refused.length = other.#refused.length;
-    this.#numbers.length = other.#numbers.length;
     for (let at = 0; at < other.#refused.length; at++) this.#refused[at] = other.#refused[at] ?? null;
     for (let at = 0; at < other.#numbers.length; at++) this.#numbers[at] = other.#numbers[at] ?? 0;
   }
