@@ -150,7 +150,7 @@ export class Call {
     this.#admitted = { fare, request, price, provider, meter, expectedLength, control };
   }
 
-  /** The money is held, and the journal knows of the call before any worker does. */
+  /** The money is held: before any worker hears of the call. */
   held(hold: Hold, maxTokens: number): void {
     const { request, price } = this.#known;
     this.#hold = hold;

@@ -36,6 +36,25 @@ test('the next life charges what the lease of the last one covers before it retu
   await node.stop();
 });
 
+test('a kill leaves a free record of a stream that was dispatched, and no trace of a whole answer, of which nothing was delivered', async () => {
+  await using database = await testDatabase();
+  await using directory = await testDirectory();
+  const accountId = await fundedAgent(database.sql, 10_000n);
+  const node = new LedgerNode({ sql: database.sql, home: directory.path, now: () => 0, holdExpiryMs: 1_000 });
+  await node.start();
+  if (node.instance === null) throw new Error('it did not start');
+  const stream = await held(node.instance, accountId, 100n);
+  stream.open(closing(0, { streamed: true }));
+  (await held(node.instance, accountId, 100n)).open(closing(0));
+  await new Promise((resolve) => setImmediate(resolve));
+  node.kill();
+  await node.start();
+  await node.instance?.earlierSettled;
+  const calls = await database.sql<object[]>`select id, outcome, charged_nanousd as charged from call`;
+  expect([...calls]).toEqual([{ id: stream.callId, outcome: 'aborted', charged: 0n }]);
+  await node.stop();
+});
+
 /** All that stands in the segments of a journal now: read without letting anybody else have a turn. */
 function journalText(directory: string): string {
   const names = readdirSync(directory).filter((name) => name.endsWith('.log'));

@@ -104,7 +104,7 @@ test('a hold that nobody resolves is charged at its last progress when it expire
   let nowMs = 0;
   const instance = await testInstance(database.sql, directory.path, { now: () => nowMs, holdExpiryMs: 60_000 });
   const streamed = await held(instance, accountId, 100n);
-  streamed.open(closing(0));
+  streamed.open(closing(0, { streamed: true }));
   streamed.progress(closing(25));
   const silent = await held(instance, accountId, 100n);
   nowMs = 59_999;

@@ -27,7 +27,10 @@ export interface Hold {
   readonly amount: Nanousd;
   /** What was charged; 0 until the hold is resolved. */
   readonly charged: Nanousd;
-  /** Journals that the call is about to be dispatched. */
+  /**
+   * The call is about to be dispatched: journaled of a stream, whose caller hears of it before its end. Of a whole answer nothing is delivered
+   * before its charge is written, so that a crash before that leaves nothing to charge, and nobody who could ask for it.
+   */
   open(opening: Opening): void;
   /** Journals how far the call has come: what it is charged when the process dies or the hold expires. */
   progress(closing: Closing): void;
@@ -129,8 +132,9 @@ class OpenHold implements Hold {
   readonly #options: HoldsOptions;
   readonly #open: OpenList<OpenHold>;
   readonly #place: Entry<OpenHold>;
-  /** The call as last journaled. */
-  #last: Closing | null = null;
+  #opening: Opening | null = null;
+  /** How far the call has come, as last journaled. */
+  #progress: Closing | null = null;
   /** What all its records begin with. */
   #openingText: string | null = null;
   /** The journal segment that the call's records begin in. */
@@ -150,13 +154,13 @@ class OpenHold implements Hold {
 
   open(opening: Opening): void {
     if (this.#resolution !== null) return;
-    this.#last = unused(opening, 'failed');
-    this.#journal('open', this.#begin(opening));
+    this.#opening = opening;
+    if (opening.streamed) this.#journal('open', this.#begin(opening));
   }
 
   progress(closing: Closing): void {
     if (this.#resolution !== null) return;
-    this.#last = closing;
+    this.#progress = closing;
     this.#journal('progress', this.#text(closing, this.#chargeFor(closing)));
   }
 
@@ -172,8 +176,14 @@ class OpenHold implements Hold {
   }
 
   expire(): void {
-    if (this.#last === null) void this.void();
-    else void this.capture({ ...this.#last, outcome: 'aborted' });
+    const last = this.#last;
+    if (last === null) void this.void();
+    else void this.capture({ ...last, outcome: 'aborted' });
+  }
+
+  /** The call as it stands, as far as anybody told; null before it was opened. */
+  get #last(): Closing | null {
+    return this.#progress ?? (this.#opening === null ? null : unused(this.#opening, 'failed'));
   }
 
   #close(closing: Closing, charged: Nanousd): Promise<void> {

@@ -2,7 +2,7 @@
 import { crc32 } from 'node:zlib';
 import { cutOffText, recordOf } from './record.ts';
 
-/** `open` before the dispatch, `progress` during a stream, `close` at the end: the latter two carry the whole call as it stands. */
+/** `open` before a stream is dispatched, `progress` during a stream, `close` at the end: the latter two carry the whole call as it stands. */
 export type RecordKind = 'open' | 'progress' | 'close';
 
 /** `page`: survives the death of the process. `disk`: survives the death of the machine. */

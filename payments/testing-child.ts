@@ -30,7 +30,7 @@ await database.close();
 async function beginEndlessCall(): Promise<void> {
   const hold = await instance.holds.hold(request(accounts[0] ?? '', 100n));
   if ('code' in hold) throw new Error(hold.code);
-  hold.open(closing(0));
+  hold.open(closing(0, { streamed: true }));
   hold.progress(closing(25));
   await pause(1);
   print({ endless: hold.callId });
@@ -43,7 +43,7 @@ async function callForEver(caller: number): Promise<void> {
       await pause(10);
       continue;
     }
-    hold.open(closing(0));
+    hold.open(closing(0, { streamed: true }));
     if (i % 3 === 0) await pause(1);
     hold.progress(closing(i % 40));
     if (i % 5 === 0) await pause(1);

@@ -182,7 +182,7 @@ async function apply(
 ): Promise<void> {
   const cost = BigInt(tokens);
   if (how === 'open') {
-    hold.open(closing(0));
+    hold.open(closing(0, { streamed: true }));
     model.open(call);
   } else if (how === 'progress') {
     hold.progress(closing(tokens));

@@ -196,7 +196,7 @@ class Simulation {
     const noted = new Set<bigint>();
     this.#noted.set(callId, noted);
     this.#open.push({ hold, tokens: 0, noted });
-    hold.open(closing(0));
+    hold.open(closing(0, { streamed: true }));
     noted.add(0n);
   }
 
