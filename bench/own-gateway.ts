@@ -99,7 +99,7 @@ async function makeCalls(measured: Gateway, body: Buffer, calls: number): Promis
   const callAgain = async () => {
     while (left-- > 0) {
       const caller = new Caller(body);
-      await serveCall(measured, caller, 'chat');
+      await new Promise<void>((served) => afterReads(() => void serveCall(measured, caller, 'chat').then(served)));
       if (caller.status !== 200) throw new Error(`a call was answered ${caller.status}`);
     }
   };

@@ -71,9 +71,10 @@ export class PlainExchange implements Exchange {
   end(body: Uint8Array | string = ''): void {
     if (this.#over) return;
     this.#over = true;
-    const head = this.#takeHead(body);
-    if (this.#inChunks) this.#connection.write(head + chunkOf(byteText(body)) + LAST_CHUNK);
-    else this.#connection.writeWhole(head, body);
+    const bytes = this.#bytesOf(body);
+    const head = this.#takeHead(bytes);
+    if (this.#inChunks) this.#connection.write(head + chunkOf(byteText(body, bytes)) + LAST_CHUNK);
+    else this.#connection.writeWhole(head, body, bytes);
     this.#connection.ended();
   }
 
@@ -91,18 +92,24 @@ export class PlainExchange implements Exchange {
     this.control.abort(new CallerLeft());
   }
 
-  /** The head's text where it has not left yet, with the whole body, or null when more follows. */
-  #takeHead(body: Uint8Array | string | null): string {
+  /** Told by a head that has not left yet, it is that of the whole body: to count a text's again is to read it all. */
+  #bytesOf(body: Uint8Array | string): number {
+    const { 'content-length': told } = this.#headers;
+    return this.#lines !== '' && typeof told === 'number' ? told : Buffer.byteLength(body);
+  }
+
+  /** The head's text where it has not left yet, with the length of the whole body, or null when more follows. */
+  #takeHead(bytes: number | null): string {
     const lines = this.#lines;
     if (lines === '') return '';
     this.#lines = '';
     const { connection, 'content-length': told } = this.#headers;
-    this.#inChunks = body === null && told === undefined;
-    return lines + headEnd(framing(body, told), this.#connection.keep(connection !== 'close'));
+    this.#inChunks = bytes === null && told === undefined;
+    return lines + headEnd(framing(bytes, told), this.#connection.keep(connection !== 'close'));
   }
 }
 
-function framing(body: Uint8Array | string | null, told: string | number | undefined): string {
+function framing(bytes: number | null, told: string | number | undefined): string {
   if (told !== undefined) return '';
-  return body === null ? 'transfer-encoding: chunked\r\n' : `content-length: ${Buffer.byteLength(body)}\r\n`;
+  return bytes === null ? 'transfer-encoding: chunked\r\n' : `content-length: ${bytes}\r\n`;
 }

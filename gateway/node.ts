@@ -30,6 +30,7 @@ import { RateLimiter } from './ratelimit.ts';
 import { Replays } from './replays.ts';
 import { loadSecrets } from './secrets.ts';
 import { type GatewayServer, serveGateway } from './server-node.ts';
+import { now } from './turn.ts';
 import { PromptRatios } from './usage.ts';
 import { openWallets } from './wallets.ts';
 
@@ -167,7 +168,7 @@ function nodePlatform(config: Config, log: Log, databaseUrl: string): Platform {
     config,
     database: connect(databaseUrl, { socket: watchedSockets(STATEMENT_MS + SILENCE_GRACE_MS) }),
     log,
-    now: () => performance.now(),
+    now,
     random: Math.random,
     randomBytes,
     waitUntil: (work) => void work.catch((error) => log.error({ err: error }, 'background work failed')),

@@ -4,7 +4,7 @@ import { isIP, type LookupFunction, type OnReadOpts, type Socket } from 'node:ne
 import { buildConnector } from 'undici';
 import { checkAddress, type GuardOptions } from '../router/guard.ts';
 import type { Outbound, OutboundCall, OutboundRequest, OutboundSink } from '../router/outbound.ts';
-import { afterReads } from './turn.ts';
+import { afterReads, lookAtClock } from './turn.ts';
 import type { CallReceiver, WorkerConnection } from './wire/worker-connection.ts';
 import { type ConnectionsOptions, WorkerConnections } from './wire/worker-connections.ts';
 
@@ -156,6 +156,7 @@ class Call implements OutboundCall, CallReceiver {
       return;
     }
     this.#connection = connection;
+    lookAtClock();
     this.#sink.onSent();
     try {
       connection.send(this.#request, this);

@@ -61,7 +61,9 @@ export async function deliverWhole(
   call.meter.observeWhole(whole.answer);
   await call.close('complete', { billable: true });
   const body = charged(whole.text, call);
-  const own = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+  // What is added is ASCII too.
+  const bytes = whole.isAscii ? body.length : Buffer.byteLength(body);
+  const own = { 'content-type': 'application/json', 'content-length': bytes };
   exchange.head(200, answerHead(call, own));
   exchange.end(body);
 }

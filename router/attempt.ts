@@ -128,7 +128,7 @@ export class Attempt implements OutboundSink {
     if (lastByteAt === null || this.#isEmbedding) return;
     const firstMs = this.#request.stream && firstContentAt !== null ? firstContentAt - dispatchedAt : null;
     const seen = { tokens, elapsedMs: lastByteAt - dispatchedAt, firstMs, cachedTokens };
-    this.#reservation.answered(seen, this.#fleet.now());
+    this.#reservation.answered(seen, lastByteAt);
   }
 
   /** Another worker, asked beside this one, was sooner: what was waited teaches, and nobody is blamed. */

@@ -20,8 +20,16 @@ export interface WholeExpectation {
   readonly sequences: number;
 }
 
+interface WholeAnswer {
+  readonly kind: 'whole';
+  /** As it came, and whether a byte is a character of it. */
+  readonly text: string;
+  readonly isAscii: boolean;
+  readonly answer: Readonly<Record<string, unknown>>;
+}
+
 export type WholeEnd =
-  | { readonly kind: 'whole'; readonly text: string; readonly answer: Readonly<Record<string, unknown>> }
+  | WholeAnswer
   | { readonly kind: 'refused'; readonly status: RefusalStatus; readonly error: WorkerError }
   | { readonly kind: 'broken'; readonly fault: Fault };
 
@@ -57,7 +65,8 @@ export class WholeReader {
     if (this.#status !== 200) return judgeError(this.#status, parsed);
     if (!isRecord(parsed)) return { kind: 'broken', fault: fault('malformed', 'the answer is not a JSON object') };
     const odd = judge(parsed, this.#expected);
-    return odd === null ? { kind: 'whole', text, answer: parsed } : { kind: 'broken', fault: odd };
+    if (odd !== null) return { kind: 'broken', fault: odd };
+    return { kind: 'whole', text, isAscii: text.length === this.#bytes, answer: parsed };
   }
 }
 

@@ -19,15 +19,18 @@ export function headEnd(framing: string, isKept: boolean): string {
   return `${framing}date: ${httpDate()}\r\n${isKept ? KEPT : CLOSED}\r\n`;
 }
 
-let dateSecond = 0;
+const SECOND_MS = 1_000;
+/** Empty when its second is over. */
 let dateText = '';
 
 /** Now, RFC 9110, §5.6.7. */
 function httpDate(): string {
-  const second = Math.floor(Date.now() / 1000);
-  if (second !== dateSecond) {
-    dateSecond = second;
-    dateText = new Date(second * 1000).toUTCString();
+  if (dateText === '') {
+    const date = new Date();
+    dateText = date.toUTCString();
+    setTimeout(() => {
+      dateText = '';
+    }, SECOND_MS - date.getUTCMilliseconds()).unref();
   }
   return dateText;
 }

@@ -40,8 +40,8 @@ export class CallerConnection {
   #missing = 0;
   /** What came of the next request before its turn. */
   #early: Buffer | null = null;
-  /** When the last answer ended, or the connection began. */
-  #idleSinceMs = performance.now();
+  /** Since when it was seen without a call; null before it was. */
+  #idleSinceMs: number | null = null;
   #isNew = true;
   #isKept = true;
   #lingering: ReturnType<typeof setTimeout> | undefined;
@@ -73,9 +73,9 @@ export class CallerConnection {
     return this.#socket.write(text, 'latin1');
   }
 
-  /** The whole answer, its head as such text. */
-  writeWhole(head: string, body: Uint8Array | string): void {
-    writeWhole(this.#socket, head, body);
+  /** The whole answer: its head as such text, its body of so many bytes. */
+  writeWhole(head: string, body: Uint8Array | string, bytes: number): void {
+    writeWhole(this.#socket, head, body, bytes);
   }
 
   /** The body is wanted: until then no more than one read of it is taken. */
@@ -87,7 +87,7 @@ export class CallerConnection {
   ended(): void {
     this.#call = null;
     this.onDrain = () => {};
-    this.#idleSinceMs = performance.now();
+    this.#idleSinceMs = null;
     if (this.#missing > 0) {
       this.#lingering = setTimeout(() => this.#socket.destroy(), LINGER_MS);
       this.#socket.resume();
@@ -98,7 +98,9 @@ export class CallerConnection {
   /** Closes a connection that has no call, at once or when it has been so for too long. */
   closeIdle(atOnce: boolean): void {
     if (this.#call !== null) return;
-    const idleMs = performance.now() - this.#idleSinceMs;
+    const nowMs = performance.now();
+    this.#idleSinceMs ??= nowMs;
+    const idleMs = nowMs - this.#idleSinceMs;
     if (atOnce || idleMs > (this.#isNew ? this.#host.firstByteMs : KEEP_ALIVE_MS)) this.#socket.destroySoon();
   }
 

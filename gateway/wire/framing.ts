@@ -6,11 +6,9 @@ export const TEXT_BYTES_MAX = 16_384;
 
 export const LAST_CHUNK = '0\r\n\r\n';
 
-/** Each character of the result is a byte: to be written as 'latin1'. */
-export function byteText(body: Uint8Array | string): string {
-  if (typeof body === 'string') {
-    return Buffer.byteLength(body) === body.length ? body : Buffer.from(body).toString('latin1');
-  }
+/** Each character of the result is a byte: to be written as 'latin1'. `bytes` is the body's length, for those who know it. */
+export function byteText(body: Uint8Array | string, bytes = Buffer.byteLength(body)): string {
+  if (typeof body === 'string') return bytes === body.length ? body : Buffer.from(body).toString('latin1');
   return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1');
 }
 
@@ -19,10 +17,10 @@ export function chunkOf(text: string): string {
   return text === '' ? '' : `${text.length.toString(16)}\r\n${text}\r\n`;
 }
 
-/** Writes a head, text of one byte a character, and its whole body. */
-export function writeWhole(socket: Socket, head: string, body: Uint8Array | string): void {
+/** Writes a head, text of one byte a character, and its whole body of so many bytes. */
+export function writeWhole(socket: Socket, head: string, body: Uint8Array | string, bytes: number): void {
   if (body.length <= TEXT_BYTES_MAX) {
-    socket.write(head + byteText(body), 'latin1');
+    socket.write(head + byteText(body, bytes), 'latin1');
   } else {
     socket.cork();
     socket.write(head, 'latin1');

@@ -10,8 +10,6 @@ export interface CallReceiver extends AnswerReceiver {
   onError(error: Error): void;
 }
 
-const NOTHING = new Uint8Array(0);
-
 export class WorkerConnection {
   readonly #socket: Socket;
   readonly #reader = new AnswerReader();
@@ -40,11 +38,12 @@ export class WorkerConnection {
 
   /** Throws `TypeError` where the request cannot be sent; the connection is free then. */
   send(request: OutboundRequest, receiver: CallReceiver): void {
-    const body = typeof request.body === 'string' ? Buffer.from(request.body) : request.body;
-    const head = requestHead(request, body?.length);
+    const { body = '' } = request;
+    const bytes = Buffer.byteLength(body);
+    const head = requestHead(request, request.body === undefined ? undefined : bytes);
     this.#receiver = receiver;
     this.#reader.begin(receiver);
-    writeWhole(this.#socket, head, body ?? NOTHING);
+    writeWhole(this.#socket, head, body, bytes);
   }
 
   pause(): void {

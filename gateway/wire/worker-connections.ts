@@ -1,6 +1,7 @@
 /** The kept connections to workers, by origin: the last one used is used first, so that the others grow old and close. */
 import type { Socket } from 'node:net';
 import type { Target } from '../../router/outbound.ts';
+import { now } from '../turn.ts';
 import { WorkerConnection } from './worker-connection.ts';
 
 export interface ConnectionsOptions {
@@ -60,7 +61,7 @@ export class WorkerConnections {
   /** Gives a connection back that has no call. `keptMs` is for how long the other side keeps it. */
   give(origin: string, connection: WorkerConnection, keptMs = Number.POSITIVE_INFINITY): void {
     const idle = this.#idle.get(origin);
-    const entry = { connection, untilMs: performance.now() + Math.min(keptMs, this.#options.idleMs) };
+    const entry = { connection, untilMs: now() + Math.min(keptMs, this.#options.idleMs) };
     if (idle === undefined) this.#idle.set(origin, [entry]);
     else idle.push(entry);
   }
@@ -91,5 +92,5 @@ function closed(): Error {
 }
 
 function isOld({ untilMs }: Idle): boolean {
-  return performance.now() >= untilMs;
+  return now() >= untilMs;
 }
