@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { tuneCollector } from '../gateway/collector.ts';
 import { serveCall } from '../gateway/completions.ts';
 import { readConfig } from '../gateway/config.ts';
-import type { Exchange } from '../gateway/exchange.ts';
+import type { Exchange, Head } from '../gateway/exchange.ts';
 import { startGateway } from '../gateway/node.ts';
 import type { Gateway } from '../gateway/platform.ts';
 import { afterReads } from '../gateway/turn.ts';
@@ -81,7 +81,7 @@ class Caller implements Exchange {
     return Promise.resolve(this.#body);
   }
 
-  head(status: number): void {
+  head({ status }: Head): void {
     this.status = status;
   }
 

@@ -27,7 +27,7 @@ function passing(gateway: Gateway): Gateway {
     provider: anyProvider,
     limits,
   } as const;
-  const admitted = { ok: true, headers: {}, release: () => {} } as const;
+  const admitted = { ok: true, lines: '', release: () => {} } as const;
   return {
     ...authenticating(gateway),
     keyring: instead(gateway.keyring, { authenticate: () => anybody }),

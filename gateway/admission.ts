@@ -2,8 +2,9 @@
 import type { Principal } from './auth.ts';
 import { type ApiError, apiError } from './errors.ts';
 import type { Admitted, Demand, Limited, RateLimiter } from './ratelimit.ts';
+import { fieldsOf } from './wire/fields.ts';
 
-/** Takes what a call may need from every key in the line, or from none. The headers are those of the caller's own key. */
+/** Takes what a call may need from every key in the line, or from none. What the answer's head says of them are those of the caller's own key. */
 export function admitCall(limiter: RateLimiter, principal: Principal, demand: Demand): Admitted {
   const own = limiter.admit(principal.keyId, principal.limits, demand);
   if (!own.ok) throw limited(own, "This key's own limit");
@@ -12,14 +13,14 @@ export function admitCall(limiter: RateLimiter, principal: Principal, demand: De
     const above = limiter.admit(keyId, limits, demand);
     if (!above.ok) {
       for (const admitted of taken) admitted.release(0);
-      throw limited({ ...above, headers: own.headers }, 'The limit of the keys above this one');
+      throw limited({ ...above, headers: fieldsOf(own.lines) }, 'The limit of the keys above this one');
     }
     taken.push(above);
   }
   if (taken.length === 1) return own;
   return {
     ok: true,
-    headers: own.headers,
+    lines: own.lines,
     release: (tokens) => {
       for (const admitted of taken) admitted.release(tokens);
     },

@@ -7,7 +7,6 @@ import type { EndControl } from '../router/ending.ts';
 import { newCallId } from './call-id.ts';
 import type { Limits } from './config.ts';
 import type { ExpectedLength } from './expected-output.ts';
-import type { HeadFields } from './head-fields.ts';
 import type { Fare } from './paywall.ts';
 import type { Gateway } from './platform.ts';
 import { narrow, type Provider } from './provider.ts';
@@ -18,6 +17,7 @@ import { Meter, type Metered } from './usage.ts';
 /** A progress record is written after this much of a stream: what a crash can lose of a charge. */
 const PROGRESS_TOKENS = 256;
 const PROGRESS_MS = 1_000;
+const NOTHING = {};
 
 export class Call {
   readonly id = newCallId();
@@ -34,16 +34,18 @@ export class Call {
     control: EndControl;
   } | null = null;
   #hold: Hold | null = null;
-  #clampedMaxTokens: number | null = null;
   #attempt: AttemptInfo | null = null;
   #earlier: readonly FailedAttempt[] = [];
   #operatorSharePpm = 0;
   #progress = { tokens: 0, atMs: 0 };
   #closing: Promise<void> | null = null;
   #totalMs: number | null = null;
+  /** What the output was cut to; null: to what was asked. */
+  clampedMaxTokens: number | null = null;
   /** Null before it is closed. */
   chargedNanousd: bigint | null = null;
-  rateLimitHeaders: HeadFields = {};
+  /** What its head says of its key's limits. */
+  rateLines = '';
 
   constructor(gateway: Gateway, endpoint: RequestKind) {
     this.#gateway = gateway;
@@ -75,8 +77,18 @@ export class Call {
     return this.#known.fare;
   }
 
+  /** What its head says of payments: into which account, and its key. */
+  get payerFields(): Readonly<Record<string, string>> {
+    return this.#admitted?.fare.headers ?? NOTHING;
+  }
+
   get request(): InferenceRequest {
     return this.#known.request;
+  }
+
+  /** Names of the request's fields that nobody read. */
+  get ignored(): readonly string[] {
+    return this.#admitted?.request.ignored ?? [];
   }
 
   get price(): Price {
@@ -98,6 +110,10 @@ export class Call {
 
   get attempts(): number {
     return this.#earlier.length + (this.#attempt === null ? 0 : 1);
+  }
+
+  get isHeld(): boolean {
+    return this.#hold !== null;
   }
 
   get heldNanousd(): bigint {
@@ -156,7 +172,7 @@ export class Call {
     this.#hold = hold;
     hold.open({ endpoint: this.endpoint, model: request.model, streamed: request.stream, price });
     this.meter.limit(maxTokens * this.request.sequences);
-    if (this.request.maxTokens === null) this.#clampedMaxTokens = maxTokens;
+    if (this.request.maxTokens === null) this.clampedMaxTokens = maxTokens;
   }
 
   /** What the attempts came to: see `decidedBy`. */
@@ -275,23 +291,5 @@ export class Call {
       totalMs: this.totalMs,
       price: this.price,
     };
-  }
-
-  /** The head of its answer: these headers, and what is known of the call when they leave. */
-  headers(own: HeadFields): Record<string, string | number> {
-    const headers: Record<string, string | number> = { ...own, 'x-request-id': this.id, 'x-faregate-call': this.id };
-    Object.assign(headers, this.rateLimitHeaders, this.#admitted?.fare.headers);
-    if (this.#hold !== null) headers['x-faregate-held-nanousd'] = this.#hold.amount.toString();
-    if (this.#clampedMaxTokens !== null) headers['x-faregate-max-tokens'] = this.#clampedMaxTokens;
-    const ignored = this.#admitted?.request.ignored ?? [];
-    if (ignored.length > 0) headers['x-faregate-ignored'] = ignored.join(', ');
-    if (this.attempts > 0) headers['x-faregate-attempts'] = this.attempts;
-    if (this.#attempt !== null) {
-      headers['x-faregate-worker'] = this.#attempt.worker.id;
-      headers['x-faregate-region'] = this.#attempt.worker.region;
-      headers['x-faregate-predicted-ttft-ms'] = Math.round(this.#attempt.predictedTtftMs);
-    }
-    if (this.chargedNanousd !== null) headers['x-faregate-charged-nanousd'] = this.chargedNanousd.toString();
-    return headers;
   }
 }

@@ -8,6 +8,7 @@ import { BLOCK_BYTES, prefixOf } from '../router/prefix.ts';
 import { admitCall } from './admission.ts';
 import { Call } from './call.ts';
 import { failure, refusedByWorker, shuttingDown, tooDear, tooLate } from './call-errors.ts';
+import { JSON_TYPE, linesOf } from './call-lines.ts';
 import { type ApiError, apiError, errorBody, errorHeaders } from './errors.ts';
 import { DeadlineExceeded, Draining, type Exchange, type Responder } from './exchange.ts';
 import { askedBy, identify, pay } from './paywall.ts';
@@ -217,7 +218,7 @@ function admitted(gateway: Gateway, call: Call): Admitted {
   const { fare, request } = call;
   const tokens = request.promptTokensMax + (request.maxTokens ?? call.limits.assumedOutputTokens) * request.sequences;
   const admission = admitCall(gateway.rateLimiter, fare.principal, { tokens, stream: request.stream });
-  call.rateLimitHeaders = admission.headers;
+  call.rateLines = admission.lines;
   return admission;
 }
 
@@ -242,6 +243,8 @@ function refuse(exchange: Responder, call: Call, error: ApiError): void {
     exchange.end(`${lateReceipt(call)}data: ${errorBody(error)}\n\ndata: [DONE]\n\n`);
     return;
   }
-  exchange.head(error.status, { ...call.headers({ 'content-type': 'application/json' }), ...errorHeaders(error) });
+  const headers = errorHeaders(error);
+  const lines = linesOf(call, JSON_TYPE, headers);
+  exchange.head({ status: error.status, lines, closes: headers.connection === 'close' });
   exchange.end(errorBody(error));
 }

@@ -1,8 +1,9 @@
 /** The Exchange over a web Request and a streamed Response, for runtimes that have no other (Cloudflare Workers). */
 import type { Limits } from './config.ts';
-import { CallerLeft, type Exchange } from './exchange.ts';
-import { type HeadFields, toHeaders } from './head-fields.ts';
+import { CallerLeft, type Exchange, type Head } from './exchange.ts';
+import { toHeaders } from './head-fields.ts';
 import { collectBody } from './route-body.ts';
+import { fieldsOf } from './wire/fields.ts';
 
 const encoder = new TextEncoder();
 
@@ -48,9 +49,10 @@ export class FetchExchange implements Exchange {
     return collectBody(this.#request, this.#limits);
   }
 
-  head(status: number, headers: HeadFields): void {
+  head({ status, lines, bytes }: Head): void {
     this.#headSent = true;
-    this.#answer(new Response(this.#stream, { status, headers: toHeaders(headers) }));
+    const length = bytes === undefined ? {} : { 'content-length': bytes };
+    this.#answer(new Response(this.#stream, { status, headers: toHeaders({ ...fieldsOf(lines), ...length }) }));
   }
 
   write(bytes: Uint8Array | string): boolean {

@@ -1,11 +1,11 @@
 /** The Exchange over Node's own request and response. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { Ending } from '../router/ending.ts';
 import type { Limits } from './config.ts';
 import { type ApiError, apiError } from './errors.ts';
-import { bodyTimeout, CallerLeft, type Exchange } from './exchange.ts';
-import type { HeadFields } from './head-fields.ts';
+import { bodyTimeout, CallerLeft, type Exchange, type Head } from './exchange.ts';
 import { LINGER_MS } from './wire/caller-connection.ts';
+import { fieldsOf } from './wire/fields.ts';
 import { byteText, chunkOf, joined, LAST_CHUNK, TEXT_BYTES_MAX } from './wire/framing.ts';
 
 /**
@@ -42,8 +42,11 @@ export class NodeExchange implements Exchange {
     return readBody(this.#request, this.#limits);
   }
 
-  head(status: number, headers: HeadFields): void {
-    this.#response.writeHead(status, headers);
+  head({ status, lines, bytes, closes }: Head): void {
+    const fields: OutgoingHttpHeaders = fieldsOf(lines);
+    if (bytes !== undefined) fields['content-length'] = bytes;
+    if (closes === true) fields.connection = 'close';
+    this.#response.writeHead(status, fields);
     this.#inChunks = this.#response.chunkedEncoding;
     this.#response.chunkedEncoding = false;
   }

@@ -1,9 +1,8 @@
 /** The Exchange over a caller's own socket, for requests that are plain. */
 import { Ending } from '../router/ending.ts';
 import type { Limits } from './config.ts';
-import { bodyTimeout, CallerLeft, type Exchange } from './exchange.ts';
-import type { HeadFields } from './head-fields.ts';
-import { headEnd, headLines } from './wire/answer-head.ts';
+import { bodyTimeout, CallerLeft, type Exchange, type Head } from './exchange.ts';
+import { answerHead } from './wire/answer-head.ts';
 import type { CallerConnection } from './wire/caller-connection.ts';
 import { byteText, chunkOf, joined, LAST_CHUNK } from './wire/framing.ts';
 import type { PlainRequest } from './wire/plain-request.ts';
@@ -14,9 +13,8 @@ export class PlainExchange implements Exchange {
   readonly #request: PlainRequest;
   readonly #connection: CallerConnection;
   readonly #limits: Limits;
-  /** What was told of the head: it is sent with the first bytes that follow it. */
-  #lines = '';
-  #headers: HeadFields = {};
+  /** Sent with the first bytes that follow it. */
+  #head: Head | null = null;
   #inChunks = false;
   /** The answer has ended: what is said after it must not get into the next one's. */
   #over = false;
@@ -51,9 +49,8 @@ export class PlainExchange implements Exchange {
     });
   }
 
-  head(status: number, headers: HeadFields): void {
-    this.#lines = headLines(status, headers);
-    this.#headers = headers;
+  head(head: Head): void {
+    this.#head = head;
     this.headSent = true;
   }
 
@@ -71,7 +68,7 @@ export class PlainExchange implements Exchange {
   end(body: Uint8Array | string = ''): void {
     if (this.#over) return;
     this.#over = true;
-    const bytes = this.#bytesOf(body);
+    const bytes = this.#head?.bytes ?? Buffer.byteLength(body);
     const head = this.#takeHead(bytes);
     if (this.#inChunks) this.#connection.write(head + chunkOf(byteText(body, bytes)) + LAST_CHUNK);
     else this.#connection.writeWhole(head, body, bytes);
@@ -92,24 +89,13 @@ export class PlainExchange implements Exchange {
     this.control.abort(new CallerLeft());
   }
 
-  /** Told by a head that has not left yet, it is that of the whole body: to count a text's again is to read it all. */
-  #bytesOf(body: Uint8Array | string): number {
-    const { 'content-length': told } = this.#headers;
-    return this.#lines !== '' && typeof told === 'number' ? told : Buffer.byteLength(body);
-  }
-
-  /** The head's text where it has not left yet, with the length of the whole body, or null when more follows. */
+  /** The head's text where it has not left yet; the whole body is so many bytes long, or more follows and nobody knows: null. */
   #takeHead(bytes: number | null): string {
-    const lines = this.#lines;
-    if (lines === '') return '';
-    this.#lines = '';
-    const { connection, 'content-length': told } = this.#headers;
-    this.#inChunks = bytes === null && told === undefined;
-    return lines + headEnd(framing(bytes, told), this.#connection.keep(connection !== 'close'));
+    const head = this.#head;
+    if (head === null) return '';
+    this.#head = null;
+    const length = head.bytes ?? bytes;
+    this.#inChunks = length === null;
+    return answerHead(head.status, head.lines, length, this.#connection.keep(head.closes !== true));
   }
-}
-
-function framing(bytes: number | null, told: string | number | undefined): string {
-  if (told !== undefined) return '';
-  return bytes === null ? 'transfer-encoding: chunked\r\n' : `content-length: ${bytes}\r\n`;
 }

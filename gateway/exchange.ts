@@ -1,6 +1,16 @@
 import type { EndControl } from '../router/ending.ts';
 import { type ApiError, apiError } from './errors.ts';
-import type { HeadFields } from './head-fields.ts';
+
+/** The head of an answer. As text: an object of its twenty fields would cost a call more to make and to write than its choice of a worker. */
+export interface Head {
+  readonly status: number;
+  /** Its fields as HTTP/1.1 writes them, a line for each, without those that say where the body ends and whether the connection stays. */
+  readonly lines: string;
+  /** How long the body is, where that is known before it. */
+  readonly bytes?: number;
+  /** The caller is to come back over another connection. */
+  readonly closes?: boolean;
+}
 
 /** Where the answer to one request goes. */
 export interface Responder {
@@ -8,7 +18,7 @@ export interface Responder {
   readonly control: EndControl;
   /** True once `head` was called: from then on an error can only travel in the stream. */
   readonly headSent: boolean;
-  head(status: number, headers: HeadFields): void;
+  head(head: Head): void;
   /** Returns false when the caller reads too slowly: hold back until `onDrain` calls. */
   write(bytes: Uint8Array | string): boolean;
   onDrain(listener: () => void): void;

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type KeyLimits, RateLimiter } from './ratelimit.ts';
+import { fieldsOf } from './wire/fields.ts';
 
 const roomy: KeyLimits = { requestsPerMinute: 1_000_000, tokensPerMinute: 1_000_000_000, openStreams: 1_000_000 };
 const call = { tokens: 1, stream: false };
@@ -169,18 +170,20 @@ test('one key never feels another', () => {
 test('the headers tell limit, rest and time to a full minute as OpenAI writes them, on both answers', () => {
   const { clock, limiter } = limiterAt(0);
   const limits = { requestsPerMinute: 60, tokensPerMinute: 6_000, openStreams: 1 };
-  expect(limiter.admit('key', limits, { tokens: 6_000, stream: true }).headers).toEqual({
-    'x-ratelimit-limit-requests': 60,
-    'x-ratelimit-limit-tokens': 6000,
-    'x-ratelimit-remaining-requests': 59,
-    'x-ratelimit-remaining-tokens': 0,
+  const admitted = limiter.admit('key', limits, { tokens: 6_000, stream: true });
+  expect(admitted.ok && fieldsOf(admitted.lines)).toEqual({
+    'x-ratelimit-limit-requests': '60',
+    'x-ratelimit-limit-tokens': '6000',
+    'x-ratelimit-remaining-requests': '59',
+    'x-ratelimit-remaining-tokens': '0',
     'x-ratelimit-reset-requests': '1s',
     'x-ratelimit-reset-tokens': '1m0s',
   });
   clock.ms = 988;
-  expect(limiter.admit('key', limits, { tokens: 1, stream: true }).headers).toMatchObject({
-    'x-ratelimit-remaining-requests': 59,
-    'x-ratelimit-remaining-tokens': 98,
+  const limited = limiter.admit('key', limits, { tokens: 1, stream: true });
+  expect(!limited.ok && limited.headers).toMatchObject({
+    'x-ratelimit-remaining-requests': '59',
+    'x-ratelimit-remaining-tokens': '98',
     'x-ratelimit-reset-requests': '12ms',
     'x-ratelimit-reset-tokens': '59.012s',
   });

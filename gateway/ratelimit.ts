@@ -8,6 +8,7 @@
  * the oldest, and a call gives back only from what is left of its own.
  */
 import type { HeadFields } from './head-fields.ts';
+import { fieldsOf } from './wire/fields.ts';
 
 /** Ceilings of one key, each at least 1. */
 export interface KeyLimits {
@@ -24,7 +25,8 @@ export interface Demand {
 
 export interface Admitted {
   readonly ok: true;
-  readonly headers: HeadFields;
+  /** Of the answer's head: see `rateLines`. */
+  readonly lines: string;
   /** Ends the call's stream and gives back what it did not use. Counts once, however often it is called. */
   release(actualTokens: number): void;
 }
@@ -86,12 +88,12 @@ export class RateLimiter {
     const key = this.#keys.get(keyId) ?? this.#add(keyId, nowMs);
     drain(key, limits, nowMs);
     const refused = refusal(key, limits, demand);
-    if (refused !== null) return { ok: false, ...refused, headers: rateHeaders(key, limits) };
+    if (refused !== null) return { ok: false, ...refused, headers: fieldsOf(rateLines(key, limits)) };
     const take = takeFrom(key, demand);
     let released = false;
     return {
       ok: true,
-      headers: rateHeaders(key, limits),
+      lines: rateLines(key, limits),
       release(actualTokens) {
         if (released) return;
         released = true;
@@ -182,15 +184,16 @@ function drain(key: KeyState, limits: KeyLimits, nowMs: number): void {
 }
 
 /** OpenAI's six headers, after the call was taken or refused. `reset` is when the key has its whole minute again. */
-function rateHeaders(key: KeyState, limits: KeyLimits): HeadFields {
-  return {
-    'x-ratelimit-limit-requests': limits.requestsPerMinute,
-    'x-ratelimit-limit-tokens': limits.tokensPerMinute,
-    'x-ratelimit-remaining-requests': remaining(key.requests, limits.requestsPerMinute),
-    'x-ratelimit-remaining-tokens': remaining(key.tokens, limits.tokensPerMinute),
-    'x-ratelimit-reset-requests': duration((key.requests / limits.requestsPerMinute) * MINUTE_MS),
-    'x-ratelimit-reset-tokens': duration((key.tokens / limits.tokensPerMinute) * MINUTE_MS),
-  };
+function rateLines(key: KeyState, { requestsPerMinute, tokensPerMinute }: KeyLimits): string {
+  const requests = remaining(key.requests, requestsPerMinute);
+  const tokens = remaining(key.tokens, tokensPerMinute);
+  const requestsReset = duration((key.requests / requestsPerMinute) * MINUTE_MS);
+  const tokensReset = duration((key.tokens / tokensPerMinute) * MINUTE_MS);
+  return (
+    `x-ratelimit-limit-requests: ${requestsPerMinute}\r\nx-ratelimit-limit-tokens: ${tokensPerMinute}\r\n` +
+    `x-ratelimit-remaining-requests: ${requests}\r\nx-ratelimit-remaining-tokens: ${tokens}\r\n` +
+    `x-ratelimit-reset-requests: ${requestsReset}\r\nx-ratelimit-reset-tokens: ${tokensReset}\r\n`
+  );
 }
 
 function remaining(level: number, perMinute: number): number {

@@ -5,8 +5,9 @@
 import { Ending } from '../router/ending.ts';
 import { ByteLog } from './byte-log.ts';
 import type { Claim } from './claims.ts';
-import { CallerLeft, type Responder } from './exchange.ts';
-import type { HeadFields } from './head-fields.ts';
+import { CallerLeft, type Head, type Responder } from './exchange.ts';
+
+const REPLAYED = 'idempotent-replayed: true\r\n';
 
 /** Whoever keeps recordings (replays.ts). */
 export interface Keeper {
@@ -48,18 +49,13 @@ export interface Entry {
 /** `lost`: its caller left and may have seen nothing. `refused`: nothing was charged, to ask again is a new call. */
 type State = 'running' | 'lost' | 'refused' | 'ended';
 
-interface Head {
-  readonly status: number;
-  readonly headers: HeadFields;
-}
-
 export class Recording implements Responder {
   readonly control = new Ending();
   readonly entry: Entry;
   readonly #keeper: Keeper;
   readonly #rules: RecordingRules;
-  /** The callers now, each with what its head has beyond the answer's own. */
-  readonly #callers = new Map<Responder, HeadFields>();
+  /** The callers now, each with the lines that its head has beyond the answer's own. */
+  readonly #callers = new Map<Responder, string>();
   #state: State = 'running';
   #head: Head | null = null;
   #log: ByteLog | null = new ByteLog();
@@ -92,9 +88,9 @@ export class Recording implements Responder {
     return this.#log !== null;
   }
 
-  head(status: number, headers: HeadFields): void {
-    this.#head = { status, headers };
-    for (const [caller, own] of this.#callers) caller.head(status, { ...headers, ...own });
+  head(head: Head): void {
+    this.#head = head;
+    for (const [caller, own] of this.#callers) caller.head({ ...head, lines: head.lines + own });
   }
 
   /** The fastest caller sets the pace: one whose line is dead, not yet known to have left, must not hold up the others. */
@@ -121,16 +117,16 @@ export class Recording implements Responder {
 
   /** Answers the caller who asked first. */
   begin(caller: Responder): void {
-    this.#admit(caller, {});
+    this.#admit(caller, '');
   }
 
   /** Gives a further caller the same answer: what there is of it now, the rest as it comes. */
   attach(caller: Responder): void {
-    const own = { 'idempotent-replayed': 'true' };
-    if (this.#head !== null) caller.head(this.#head.status, { ...this.#head.headers, ...own });
+    const head = this.#head;
+    if (head !== null) caller.head({ ...head, lines: head.lines + REPLAYED });
     for (const page of this.#log?.read() ?? []) caller.write(page);
     this.#missed = false;
-    this.#admit(caller, own);
+    this.#admit(caller, REPLAYED);
     if (this.#state !== 'ended') return;
     this.#callers.delete(caller);
     caller.end();
@@ -160,7 +156,7 @@ export class Recording implements Responder {
     return again;
   }
 
-  #admit(caller: Responder, own: HeadFields): void {
+  #admit(caller: Responder, own: string): void {
     this.#callers.set(caller, own);
     caller.onDrain(() => this.#onDrain());
     const { signal } = caller.control;

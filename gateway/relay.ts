@@ -7,16 +7,10 @@ import { Deadline } from '../router/deadline.ts';
 import type { Dispatched } from '../router/dispatch.ts';
 import type { StreamOutcome } from '../router/stream.ts';
 import type { Call } from './call.ts';
+import { JSON_TYPE, linesOf, STREAM_TYPE } from './call-lines.ts';
 import { type ApiError, apiError, errorBody } from './errors.ts';
 import { DeadlineExceeded, Draining, type Responder } from './exchange.ts';
-import type { HeadFields } from './head-fields.ts';
 import { chargeMembers, cutUsage, withCharge } from './usage-text.ts';
-
-const streamHeaders = {
-  'content-type': 'text/event-stream; charset=utf-8',
-  'cache-control': 'no-store, no-transform',
-  'x-accel-buffering': 'no',
-};
 
 /** The head of a stream: it leaves with the first content, or after a while of waiting with a comment line. */
 export class StreamHead {
@@ -43,13 +37,13 @@ export class StreamHead {
   }
 }
 
-/** The head of what its payer is charged for: with what it is told of that. */
-function answerHead(call: Call, own: HeadFields): HeadFields {
-  return Object.assign(call.headers(own), call.fare.receipt(call.chargedNanousd));
+function sendStreamHead(exchange: Responder, call: Call): void {
+  if (!exchange.headSent) exchange.head({ status: 200, lines: paidLines(call, STREAM_TYPE) });
 }
 
-function sendStreamHead(exchange: Responder, call: Call): void {
-  if (!exchange.headSent) exchange.head(200, answerHead(call, streamHeaders));
+/** Of the head of what its payer is charged for: with what it is told of that. */
+function paidLines(call: Call, type: string): string {
+  return linesOf(call, type, call.fare.receipt(call.chargedNanousd));
 }
 
 /** A whole answer: charged first, because its price is inside it. */
@@ -63,8 +57,7 @@ export async function deliverWhole(
   const body = charged(whole.text, call);
   // What is added is ASCII too.
   const bytes = whole.isAscii ? body.length : Buffer.byteLength(body);
-  const own = { 'content-type': 'application/json', 'content-length': bytes };
-  exchange.head(200, answerHead(call, own));
+  exchange.head({ status: 200, lines: paidLines(call, JSON_TYPE), bytes });
   exchange.end(body);
 }
 

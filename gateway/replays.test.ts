@@ -31,14 +31,14 @@ const attempt = (to: Replays, retries: number, body?: string) =>
   send(to, { 'x-stainless-retry-count': String(retries) }, body);
 
 function answerWith({ answer }: Sent, text: string): void {
-  answer?.head(200, {});
+  answer?.head({ status: 200, lines: '' });
   answer?.end(text);
 }
 
 function refuse(to: Replays, { answer }: Sent): void {
   if (answer === null) throw new Error('nothing to refuse');
   to.refuse(answer);
-  answer.head(429, {});
+  answer.head({ status: 429, lines: '' });
   answer.end('slow down');
 }
 
@@ -91,7 +91,7 @@ describe('a stock client that asks again', () => {
   test('whose stream may have been cut before its head came is served anew, and the first call told so', async () => {
     const kept = replays();
     const first = attempt(kept, 0);
-    first.answer?.head(200, {});
+    first.answer?.head({ status: 200, lines: '' });
     first.answer?.write('a few words');
     first.leave();
     expect(first.answer?.control.signal.aborted).toBe(true);
@@ -103,7 +103,7 @@ describe('a stock client that asks again', () => {
   test('not, after a stream was cut: the first call is told so', async () => {
     const kept = replays();
     const first = attempt(kept, 0);
-    first.answer?.head(200, {});
+    first.answer?.head({ status: 200, lines: '' });
     first.leave();
     expect(await first.answer?.askedAgain?.()).toBe(false);
     expect(kept.bytes).toBe(0);
@@ -112,7 +112,7 @@ describe('a stock client that asks again', () => {
   test('cannot have seen nothing of a stream of many bytes: the call ends as soon as its caller leaves', async () => {
     const kept = replays();
     const first = attempt(kept, 0);
-    first.answer?.head(200, {});
+    first.answer?.head({ status: 200, lines: '' });
     for (let count = 0; count < 9; count++) first.answer?.write(kilobyte);
     first.leave();
     expect(first.answer?.control.signal.aborted).toBe(true);
@@ -131,7 +131,7 @@ test('requests that say nothing of retries are not kept', () => {
 test('a caller who does not read holds up none of the others', async () => {
   const kept = replays();
   const first = send(kept, { 'idempotency-key': 'slow' });
-  first.answer?.head(200, {});
+  first.answer?.head({ status: 200, lines: '' });
   const second = send(kept, { 'idempotency-key': 'slow' });
   expect(second.answer).toBeNull();
   const seen = second.text;
@@ -164,7 +164,7 @@ describe('memory', () => {
   test('too small for an answer: its caller gets all of it, its key is taken until the end and free after it', async () => {
     const kept = replays({ replayBytes: 4 * 1_024 });
     const first = keyed(kept, 'long');
-    first.answer?.head(200, {});
+    first.answer?.head({ status: 200, lines: '' });
     for (let count = 0; count < 8; count++) first.answer?.write(kilobyte);
     expect(kept.bytes).toBeLessThanOrEqual(4 * 1_024);
     expect(() => keyed(kept, 'long')).toThrow(/still runs/);

@@ -4,6 +4,7 @@ import { FetchExchange } from './exchange-fetch.ts';
 import type { Gateway } from './platform.ts';
 import type { Asked } from './replays.ts';
 import { asApiError } from './unexpected.ts';
+import { fieldLines } from './wire/fields.ts';
 
 /** The answer of `respond`, or that of an earlier request with the same key. An error is not kept: the key may be used again. */
 export async function respondOnce(
@@ -21,7 +22,7 @@ export async function respondOnce(
     gateway.replays.refuse(answer);
     return errorResponse(asApiError(gateway, error));
   });
-  answer.head(response.status, Object.fromEntries(response.headers));
+  answer.head({ status: response.status, lines: fieldLines(Object.fromEntries(response.headers)) });
   answer.end(await response.text());
   return exchange.response;
 }

@@ -1,16 +1,17 @@
 /** Edits of the `usage` object inside what a worker wrote: everything around it stays as it came. */
 import { usdLiteral } from '../payments/money.ts';
-import { idOrNull } from '../payments/record.ts';
 import type { Call } from './call.ts';
+import { wordsOf } from './worker-words.ts';
+
+const NO_WORKER = '"worker":null,"region":null';
 
 /** The members that `usage` gains: the exact charge in USD, and the call's own numbers. JSON without braces. */
 export function chargeMembers(call: Call): string {
   const { chargedNanousd, heldNanousd, queueMs, ttftMs, totalMs } = call;
-  const { id = null, region = null } = call.attempt?.worker ?? {};
+  const worker = call.attempt === null ? NO_WORKER : wordsOf(call.attempt.worker).members;
   const charged = chargedNanousd ?? 0n;
   const times = `"queue_ms":${queueMs},"ttft_ms":${ttftMs},"total_ms":${totalMs}`;
   const money = `"charged_nanousd":"${charged}","held_nanousd":"${heldNanousd}"`;
-  const worker = `"worker":${idOrNull(id)},"region":${JSON.stringify(region)}`;
   return `"cost":${usdLiteral(charged)},"faregate":{"call":"${call.id}",${money},${times},${worker}}`;
 }
 

@@ -1,36 +1,43 @@
-/** The head of an answer to a caller, in two parts: how its body ends is known when its first bytes are. */
+/** The head of an answer to a caller. */
 import { STATUS_CODES } from 'node:http';
-import type { HeadFields } from '../head-fields.ts';
-import { fieldLines } from './fields.ts';
+import { inOnePiece } from './fields.ts';
 
 /** For how long an idle connection of a caller is kept. */
 export const KEEP_ALIVE_MS = 65_000;
 
-const KEPT = `connection: keep-alive\r\nkeep-alive: timeout=${KEEP_ALIVE_MS / 1000}\r\n`;
-const CLOSED = 'connection: close\r\n';
-
-/** Status line and fields but for `connection`. Throws `TypeError` where a header could end its line early. */
-export function headLines(status: number, headers: HeadFields): string {
-  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${fieldLines(headers)}`;
-}
-
-/** The rest of it. `framing` is the line that says how the body ends, where none of the fields did. */
-export function headEnd(framing: string, isKept: boolean): string {
-  return `${framing}date: ${httpDate()}\r\n${isKept ? KEPT : CLOSED}\r\n`;
-}
-
+const KEPT = `connection: keep-alive\r\nkeep-alive: timeout=${KEEP_ALIVE_MS / 1000}\r\n\r\n`;
+const CLOSED = 'connection: close\r\n\r\n';
 const SECOND_MS = 1_000;
-/** Empty when its second is over. */
-let dateText = '';
 
-/** Now, RFC 9110, §5.6.7. */
-function httpDate(): string {
-  if (dateText === '') {
-    const date = new Date();
-    dateText = date.toUTCString();
-    setTimeout(() => {
-      dateText = '';
-    }, SECOND_MS - date.getUTCMilliseconds()).unref();
-  }
-  return dateText;
+/** `lines` are its fields but for those that are written here; the body is so many bytes long, or null where it comes in chunks. */
+export function answerHead(status: number, lines: string, bytes: number | null, isKept: boolean): string {
+  const framing = bytes === null ? 'transfer-encoding: chunked' : `content-length: ${bytes}`;
+  return `${statusLine(status)}${lines}${framing}${ending(isKept)}`;
+}
+
+const statusLines = new Map<number, string>();
+
+function statusLine(status: number): string {
+  const known = statusLines.get(status);
+  if (known !== undefined) return known;
+  const line = inOnePiece(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`);
+  statusLines.set(status, line);
+  return line;
+}
+
+/** The last lines of all heads of this second. */
+let endings: { readonly kept: string; readonly closed: string } | null = null;
+
+/** Of the date, RFC 9110, §5.6.7, and whether the connection is kept. */
+function ending(isKept: boolean): string {
+  endings ??= endingsOf(new Date());
+  return isKept ? endings.kept : endings.closed;
+}
+
+function endingsOf(date: Date): NonNullable<typeof endings> {
+  setTimeout(() => {
+    endings = null;
+  }, SECOND_MS - date.getUTCMilliseconds()).unref();
+  const begin = `\r\ndate: ${date.toUTCString()}\r\n`;
+  return { kept: inOnePiece(begin + KEPT), closed: inOnePiece(begin + CLOSED) };
 }

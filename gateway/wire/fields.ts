@@ -26,6 +26,15 @@ export function eachField(head: string, from: number, take: (name: string, value
   }
 }
 
+/** The fields of lines that `fieldLines` wrote, or that are like them. */
+export function fieldsOf(lines: string): Record<string, string> {
+  const fields: Record<string, string> = {};
+  eachField(lines, 0, (name, value) => {
+    fields[name] = value;
+  });
+  return fields;
+}
+
 /** Spaces alone: of tabs and others around a value, readers think differently. */
 function withoutSpaces(text: string, from: number, to: number): string {
   while (text.charCodeAt(from) === SPACE) from++;
@@ -50,8 +59,13 @@ export function fieldLines(fields: HeadFields): string {
     lines += `${name}: ${value}\r\n`;
   }
   // All at once: to look at each by itself costs as much as to write it.
-  if (forbidden.test(words)) throw new TypeError('a header has a character that cannot be sent');
+  if (words !== '' && forbidden.test(words)) throw new TypeError('a header has a character that cannot be sent');
   return lines;
+}
+
+/** A text that becomes part of many: one that was put together of pieces would be gathered anew for each. */
+export function inOnePiece(text: string): string {
+  return Buffer.from(text).toString();
 }
 
 export const LENGTH_DIGITS_MAX = 15;
