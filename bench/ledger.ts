@@ -22,7 +22,7 @@ import { lockDirectory } from '../payments/directory.ts';
 import { type LedgerInstance, openInstance } from '../payments/instance.ts';
 import { createAgent, createOperator, deposit } from '../payments/ledger.ts';
 import { type Price, quote } from '../payments/prices.ts';
-import { type Closing, openingText, recordText } from '../payments/record.ts';
+import { type Closing, recordText } from '../payments/record.ts';
 import { Settler } from '../payments/settle.ts';
 import { machine, storeResult } from './machine.ts';
 import { median } from './measure.ts';
@@ -222,7 +222,7 @@ async function settleAll(sql: Sql, agents: readonly Agent[], call: Closing): Pro
       leaseId: id,
       amount: 1n,
     };
-    return recordText(openingText(holding, call), call, { charged: 1n, share: 0n });
+    return recordText(holding, call, { charged: 1n, share: 0n });
   };
   if (leases.length !== agents.length) throw new Error('an agent has no lease');
   const perSecond: number[] = [];

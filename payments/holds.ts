@@ -8,7 +8,7 @@ import { least, type Nanousd } from './money.ts';
 import { type Entry, OpenList } from './open-list.ts';
 import { cost, operatorShare } from './prices.ts';
 import type { Payer } from './purse.ts';
-import { type Closing, type Opening, openingText, recordText, unused } from './record.ts';
+import { type Closing, type Holding, type Opening, openingText, recordText, unused } from './record.ts';
 import type { Settler } from './settle.ts';
 
 export interface HoldRequest {
@@ -122,12 +122,12 @@ export class Holds {
   }
 }
 
-class OpenHold implements Hold {
+class OpenHold implements Hold, Holding {
   readonly callId: string;
+  readonly keyId: string;
   readonly amount: Nanousd;
   readonly expiresAtMs: number;
   charged: Nanousd = 0n;
-  readonly #keyId: string;
   readonly #purse: AgentPurse;
   readonly #options: HoldsOptions;
   readonly #open: OpenList<OpenHold>;
@@ -135,8 +135,6 @@ class OpenHold implements Hold {
   #opening: Opening | null = null;
   /** How far the call has come, as last journaled. */
   #progress: Closing | null = null;
-  /** What all its records begin with. */
-  #openingText: string | null = null;
   /** The journal segment that the call's records begin in. */
   #segment: number | null = null;
   #resolution: Promise<void> | null = null;
@@ -145,17 +143,25 @@ class OpenHold implements Hold {
     this.callId = request.callId;
     this.amount = request.amount;
     this.expiresAtMs = options.now() + options.expiryMs;
-    this.#keyId = request.keyId;
+    this.keyId = request.keyId;
     this.#purse = purse;
     this.#options = options;
     this.#open = open;
     this.#place = open.add(this);
   }
 
+  get accountId(): string {
+    return this.#purse.accountId;
+  }
+
+  get leaseId(): string {
+    return this.#purse.leaseId;
+  }
+
   open(opening: Opening): void {
     if (this.#resolution !== null) return;
     this.#opening = opening;
-    if (opening.streamed) this.#journal('open', this.#begin(opening));
+    if (opening.streamed) this.#journal('open', openingText(this, opening));
   }
 
   progress(closing: Closing): void {
@@ -227,13 +233,6 @@ class OpenHold implements Hold {
 
   #text(closing: Closing, charged: Nanousd): string {
     const share = closing.operatorId === null ? 0n : operatorShare(charged, closing.operatorSharePpm);
-    return recordText(this.#begin(closing), closing, { charged, share });
-  }
-
-  #begin(opening: Opening): string {
-    const { callId, amount } = this;
-    const { accountId, leaseId } = this.#purse;
-    this.#openingText ??= openingText({ callId, accountId, keyId: this.#keyId, leaseId, amount }, opening);
-    return this.#openingText;
+    return recordText(this, closing, { charged, share });
   }
 }

@@ -10,7 +10,7 @@ test('a record is JSON that says what is known, whatever models and regions are 
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme' }), fc.string({ unit: 'binary' }), (model, region) => {
       const call = { ...closing(7, { region }), model };
-      const text = recordText(openingText(holding, call), call, { charged: 7n, share: 3n });
+      const text = recordText(holding, call, { charged: 7n, share: 3n });
       expect(recordOf(columnsOf(text))).toBe(text);
       expect(columnsOf(text)).toMatchObject({
         id: 'call',
@@ -30,7 +30,7 @@ test('a record is JSON that says what is known, whatever models and regions are 
 
 test('what is not known is null, and what no column can hold is refused', () => {
   const none = closing(1, { workerId: null, operatorId: null, region: null, queueMs: null, ttftMs: null });
-  expect(columnsOf(recordText(opening, none, { charged: 0n, share: 0n }))).toMatchObject({
+  expect(columnsOf(recordText(holding, none, { charged: 0n, share: 0n }))).toMatchObject({
     worker_id: null,
     operator_id: null,
     region: null,
@@ -38,14 +38,14 @@ test('what is not known is null, and what no column can hold is refused', () => 
     ttft_ms: null,
   });
   for (const billedMs of [-1, 0.5, 2 ** 31])
-    expect(() => recordText(opening, closing(1, { billedMs }), { charged: 0n, share: 0n })).toThrow(RangeError);
+    expect(() => recordText(holding, closing(1, { billedMs }), { charged: 0n, share: 0n })).toThrow(RangeError);
 });
 
 test('a call that was cut off at its opening has used nothing, one at a later record what stands there', () => {
-  expect(cutOffText(opening)).toBe(recordText(opening, unused(closing(1), 'aborted'), { charged: 0n, share: 0n }));
+  expect(cutOffText(opening)).toBe(recordText(holding, unused(closing(1), 'aborted'), { charged: 0n, share: 0n }));
   const money = { charged: 9n, share: 4n };
-  const later = recordText(opening, closing(9, { outcome: 'failed' }), money);
-  expect(cutOffText(later)).toBe(recordText(opening, closing(9, { outcome: 'aborted' }), money));
+  const later = recordText(holding, closing(9, { outcome: 'failed' }), money);
+  expect(cutOffText(later)).toBe(recordText(holding, closing(9, { outcome: 'aborted' }), money));
 });
 
 test('an opening by its names is an opening again', () => {

@@ -94,23 +94,26 @@ const COLUMNS = [...OPENING_COLUMNS, ...Object.keys(NOTHING)];
  * written and sent. Written out, as it is made for each call: ids are words of ours without anything to escape, other people's words are not.
  */
 export function openingText(holding: Holding, opening: Opening): string {
-  const { callId, accountId, keyId, leaseId, amount } = holding;
-  const { endpoint, model, streamed, price } = opening;
-  const whose = `["${callId}","${accountId}","${keyId}","${leaseId}"`;
-  return `${whose},"${endpoint}",${JSON.stringify(model)},${streamed},"${amount}",${price.version}]`;
+  return `${beginning(holding, opening)}]`;
 }
 
 /**
- * The call with all its columns: what it began with, by `openingText`, and what became of it.
+ * The call with all its columns: what it began with, and what became of it.
  * Throws a RangeError on a count that its column cannot hold: one such record would hold up all settling.
  */
-export function recordText(opening: string, closing: Closing, money: { charged: Nanousd; share: Nanousd }): string {
+export function recordText(holding: Holding, closing: Closing, money: { charged: Nanousd; share: Nanousd }): string {
   const { workerId, operatorId, region, outcome, attempts } = closing;
   const { promptTokens, cachedTokens, completionTokens, queueMs, ttftMs, billedMs, totalMs } = closing;
-  const who = `${idOrNull(workerId)},${idOrNull(operatorId)},${JSON.stringify(region)},"${outcome}",${count(attempts)}`;
+  const who = `${idOrNull(workerId)},${idOrNull(operatorId)},${wordOrNull(region)},"${outcome}",${count(attempts)}`;
   const tokens = `${count(promptTokens)},${count(cachedTokens)},${count(completionTokens)}`;
   const times = `${countOrNull(queueMs)},${countOrNull(ttftMs)},${count(billedMs)},${count(totalMs)}`;
-  return `${opening.slice(0, -1)},${who},${tokens},"${money.charged}","${money.share}",${times}]`;
+  return `${beginning(holding, closing)},${who},${tokens},"${money.charged}","${money.share}",${times}]`;
+}
+
+function beginning({ callId, accountId, keyId, leaseId, amount }: Holding, opening: Opening): string {
+  const { endpoint, model, streamed, price } = opening;
+  const whose = `["${callId}","${accountId}","${keyId}","${leaseId}"`;
+  return `${whose},"${endpoint}",${wordOrNull(model)},${streamed},"${amount}",${price.version}`;
 }
 
 /** A call that was cut off at its opening, or at a record of what it had come to: aborted there. */
@@ -133,6 +136,20 @@ export function recordOf(columns: Readonly<Record<string, unknown>>): string {
 /** An id of ours as JSON. */
 export function idOrNull(id: string | null): string {
   return id === null ? 'null' : `"${id}"`;
+}
+
+const words = new Map<string, string>();
+const WORDS_MAX = 1_000;
+
+/** Other people's word as JSON: models and regions are few, and come with every call. */
+function wordOrNull(word: string | null): string {
+  if (word === null) return 'null';
+  const known = words.get(word);
+  if (known !== undefined) return known;
+  if (words.size >= WORDS_MAX) words.clear();
+  const text = JSON.stringify(word);
+  words.set(word, text);
+  return text;
 }
 
 function countOrNull(value: number | null): number | null {

@@ -4,7 +4,7 @@ import { connect, type Sql } from '../db/connect.ts';
 import { testDatabase } from '../db/testing.ts';
 import { listExceptions } from './exceptions.ts';
 import { balances, createOperator, earnings } from './ledger.ts';
-import { type Closing, columnsOf, openingText, recordText } from './record.ts';
+import { type Closing, columnsOf, recordText } from './record.ts';
 import { Settler } from './settle.ts';
 import { closing, fundedAgent, held, testInstance } from './testing.ts';
 
@@ -18,7 +18,7 @@ async function leased(sql: Sql) {
     const holding = { callId: uuidv7(), accountId, keyId: 'key', leaseId: lease?.id ?? '', amount: charged };
     const share = operatorId === null ? 0n : charged / 2n;
     const used = closing(1, { operatorId, ...changes });
-    return { text: recordText(openingText(holding, used), used, { charged, share }), segment: SEGMENT };
+    return { text: recordText(holding, used, { charged, share }), segment: SEGMENT };
   };
   return { accountId, instance, call };
 }
