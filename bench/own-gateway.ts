@@ -41,8 +41,8 @@ const frames = streamFrames(models.fast, { continuous: true });
 const gauge = whole.toString();
 
 /** Each frame is a read of its own, as if it had come alone; what the reads of a turn brought is told together, as the real port does. */
-const outbound: Outbound = ({ headers }, sink) => {
-  const stream = headers.accept === 'text/event-stream';
+const outbound: Outbound = ({ target }, sink) => {
+  const stream = target.headers.accept === 'text/event-stream';
   const pieces = stream ? frames : [whole];
   sink.onSent();
   let next = 0;

@@ -15,7 +15,12 @@ async function run(request: OutboundRequest, sink: OutboundSink, signal: AbortSi
   try {
     sink.onSent();
     const { target, method } = request;
-    const init: RequestInit = { method, headers: toHeaders(request.headers), signal, redirect: 'manual' };
+    const init: RequestInit = {
+      method,
+      headers: toHeaders({ ...target.headers, ...request.headers }),
+      signal,
+      redirect: 'manual',
+    };
     if (request.body !== undefined) init.body = request.body as NonNullable<RequestInit['body']>;
     const response = await fetch(target.url, init);
     sink.onHead(response.status, response.headers.get('content-type') ?? '');

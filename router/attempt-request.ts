@@ -21,18 +21,9 @@ export interface AttemptLimits {
   readonly idleMs: number;
 }
 
-export function headersOf(
-  request: AttemptRequest,
-  engineKey: string | null,
-  nowMs: number,
-): OutboundRequest['headers'] {
-  const { stream, callId, deadlineAtMs } = request;
-  const headers: Record<string, string | number> = {
-    'content-type': 'application/json',
-    accept: stream ? 'text/event-stream' : 'application/json',
-    'x-request-id': callId,
-  };
-  if (deadlineAtMs !== undefined) headers['x-request-timeout-ms'] = Math.max(1, Math.floor(deadlineAtMs - nowMs));
-  if (engineKey !== null) headers.authorization = `Bearer ${engineKey}`;
-  return headers;
+/** Of one attempt; the others are its target's. */
+export function headersOf({ callId, deadlineAtMs }: AttemptRequest, nowMs: number): OutboundRequest['headers'] {
+  if (deadlineAtMs === undefined) return { 'x-request-id': callId };
+  const leftMs = Math.max(1, Math.floor(deadlineAtMs - nowMs));
+  return { 'x-request-id': callId, 'x-request-timeout-ms': leftMs };
 }

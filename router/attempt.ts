@@ -77,8 +77,8 @@ export class Attempt implements OutboundSink {
     signal.addEventListener('abort', this.#leave);
     return new Promise((resolve) => {
       this.#resolve = resolve;
-      const target = worker.target(this.#request.path);
-      const headers = headersOf(this.#request, worker.record.engineKey, this.times.dispatchedAt);
+      const target = worker.target(this.#request.path, this.#request.stream ? 'stream' : 'whole');
+      const headers = headersOf(this.#request, this.times.dispatchedAt);
       this.#call = outbound({ target, method: 'POST', headers, body: this.#request.body, connectMs }, this);
     });
   }

@@ -5,12 +5,15 @@
 export interface OutboundRequest {
   readonly target: Target;
   readonly method: 'GET' | 'POST';
-  /** By names of ours in lower case. */
-  readonly headers: Readonly<Record<string, string | number>>;
+  /** Beside those of its target. */
+  readonly headers: Headers;
   readonly body?: string | Uint8Array;
   /** Longest wait for a connection. */
   readonly connectMs: number;
 }
+
+/** By names of ours in lower case. */
+type Headers = Readonly<Record<string, string | number>>;
 
 /** Where a request goes. It is kept for many: a URL makes each of its parts anew whenever it is asked. */
 export interface Target {
@@ -19,12 +22,14 @@ export interface Target {
   readonly host: string;
   /** With its query. */
   readonly path: string;
+  /** Those of all requests that go there. */
+  readonly headers: Headers;
 }
 
 /** Throws a TypeError on what is no URL. */
-export function targetOf(text: string): Target {
+export function targetOf(text: string, headers: Headers = {}): Target {
   const url = new URL(text);
-  return { url, origin: url.origin, host: url.host, path: url.pathname + url.search };
+  return { url, origin: url.origin, host: url.host, path: url.pathname + url.search, headers };
 }
 
 /** What the receiver of an answer implements. After `onEnd` or `onError` nothing more is called. */

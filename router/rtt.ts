@@ -39,9 +39,8 @@ class RoundTrip implements OutboundSink {
   }
 
   start(outbound: Outbound, { connectMs, signal }: RttLimits): void {
-    const { engineKey } = this.#worker.record;
-    const headers = engineKey === null ? {} : { authorization: `Bearer ${engineKey}` };
-    this.#call = outbound({ target: this.#worker.target('/v1/models'), method: 'GET', headers, connectMs }, this);
+    const target = this.#worker.target('/v1/models');
+    this.#call = outbound({ target, method: 'GET', headers: {}, connectMs }, this);
     this.#signal = signal;
     signal.addEventListener('abort', this.#stop);
   }

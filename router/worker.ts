@@ -39,6 +39,12 @@ const PROBATION_GOOD_ANSWERS = 5;
 const SATURATED_MS = 1000;
 /** How long a model that a worker did not have is not asked of it again, unless a check finds it there. */
 const ABSENT_MS = 60_000;
+/** What a request says of itself and the answer that it wants. */
+const accepted = {
+  stream: { 'content-type': 'application/json', accept: 'text/event-stream' },
+  whole: { 'content-type': 'application/json', accept: 'application/json' },
+  anything: {},
+};
 /** Contexts that an engine's memory is taken to hold. */
 const FULL_CONTEXTS = 8;
 
@@ -82,7 +88,11 @@ export class Worker {
   #lifecycle: WorkerState;
   #goodAnswers = 0;
   #saturatedUntilMs = 0;
-  readonly #targets = new Map<string, Target>();
+  readonly #targets = {
+    stream: new Map<string, Target>(),
+    whole: new Map<string, Target>(),
+    anything: new Map<string, Target>(),
+  };
 
   /** `prefixes` is the fleet's. */
   constructor(record: WorkerRecord, prefixes: PrefixIndex) {
@@ -96,7 +106,7 @@ export class Worker {
   update(record: WorkerRecord): void {
     this.record = record;
     this.#lifecycle = record.state;
-    this.#targets.clear();
+    for (const targets of Object.values(this.#targets)) targets.clear();
     this.mirror.resize(this.#cacheTokens ?? guessedCacheTokens(record));
   }
 
@@ -177,12 +187,14 @@ export class Worker {
     return 0;
   }
 
-  /** The address of an API path on this worker. */
-  target(path: string): Target {
-    let target = this.#targets.get(path);
+  /** The address of an API path on this worker, with what all requests there say: what is sent and wanted, and its key. */
+  target(path: string, wanted: keyof typeof accepted = 'anything'): Target {
+    let target = this.#targets[wanted].get(path);
     if (target === undefined) {
-      target = targetOf(this.record.url.replace(/\/+$/, '') + path);
-      this.#targets.set(path, target);
+      const { url, engineKey } = this.record;
+      const key = engineKey === null ? {} : { authorization: `Bearer ${engineKey}` };
+      target = targetOf(url.replace(/\/+$/, '') + path, { ...accepted[wanted], ...key });
+      this.#targets[wanted].set(path, target);
     }
     return target;
   }

@@ -1,5 +1,6 @@
 /** Connections to workers, good ones and others, through the outbound port. */
 import { expect, test } from 'vitest';
+import { targetOf } from '../../router/outbound.ts';
 import { Heard, hear, outboundFor, send, serve, serveTcp } from '../outbound-testing.ts';
 
 /** A worker that answers each request with these bytes; returns its URL and what it heard on each connection. */
@@ -52,8 +53,10 @@ test('a header that could end its line early is an error, nothing is sent, and t
   const { url, heard } = await serveBytes(empty);
   const created = outboundFor();
   await hear(created, url);
-  for (const headers of [{ authorization: 'Bearer a\r\nx: y' }, { a: 'b\0' }])
+  for (const headers of [{ authorization: 'Bearer a\r\nx: y' }, { a: 'b\0' }]) {
     expect((await hear(created, url, { headers })).log.at(-1)).toBe('error');
+    expect((await hear(created, url, { target: targetOf(url, headers) })).log.at(-1)).toBe('error');
+  }
   await hear(created, url);
   expect(heard.map((text) => text.split('\r\n\r\n').length)).toEqual([3]);
 });
