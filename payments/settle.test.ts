@@ -106,8 +106,8 @@ test('calls that nobody waits for share a statement, until somebody waits for on
   await wanted;
   const [row] = await database.sql<object[]>`select count(*)::int as txns from txn where kind = 'settle'`;
   expect(row).toEqual({ txns: 2 });
-  for (let i = 0; i < 1_001; i++) void settler.add(call(0n));
-  await expect.poll(() => settled.calls).toBe(11 + 1_000);
+  for (let i = 0; i < 4_001; i++) void settler.add(call(0n));
+  await expect.poll(() => settled.calls).toBe(11 + 4_000);
   await settler.drain();
   await instance.close();
 });

@@ -19,11 +19,11 @@ export interface SettlerOptions {
   readonly report: (error: unknown) => void;
 }
 
-const BATCH_CALLS_MAX = 1_000;
+const BATCH_CALLS_MAX = 4_000;
 /** Statements under way at once, while there are full batches: the next is parsed while the last one is committed. */
 const STATEMENTS_MAX = 2;
-/** How long a batch fills when nobody waits for it: each statement costs the database more than the calls in it do. */
-const FILL_MS = 50;
+/** How long a batch fills when nobody waits for it: what each statement costs the database is then spread over as many calls as there are. */
+const FILL_MS = 200;
 /** And when somebody does: others may wait for theirs. */
 const WANTED_FILL_MS = 5;
 const STATEMENT_DEADLINE_MS = 10_000;
