@@ -161,6 +161,7 @@ class OpenHold implements Hold, Holding {
   open(opening: Opening): void {
     if (this.#resolution !== null) return;
     this.#opening = opening;
+    this.#progress = null;
     if (opening.streamed) this.#journal('open', openingText(this, opening));
   }
 
