@@ -32,6 +32,8 @@ export function clockMs(): number {
 }
 
 const CALL_ID = /\r\nx-faregate-call: *(\S+)/i;
+/** What a server writes whose answer is the connection's last, however it begins its headers. */
+const LAST_ONE = 'onnection: close';
 const TAIL_BYTES = STREAM_END.length;
 
 export class Caller implements MessageSink {
@@ -44,6 +46,8 @@ export class Caller implements MessageSink {
   #leaves = false;
   #asked: 'call' | 'receipt' | null = null;
   #status = '';
+  /** The connection ends with this answer. */
+  #isLast = false;
   #callId = '';
   #bytes = 0;
   #tail = '';
@@ -75,6 +79,7 @@ export class Caller implements MessageSink {
 
   onHead(head: string): void {
     this.#status = head.slice(9, 12);
+    this.#isLast = head.includes(LAST_ONE);
     if (this.#asked === 'call' && this.#options.receipts) this.#callId = CALL_ID.exec(head)?.[1] ?? '';
   }
 
@@ -88,6 +93,7 @@ export class Caller implements MessageSink {
   }
 
   onEnd(): void {
+    if (this.#isLast) this.#socket = null;
     const good = this.#status === '200' && (!this.#options.stream || this.#tail === STREAM_END);
     if (!good) this.#finish(`HTTP ${this.#status}, ends with ${JSON.stringify(this.#tail)}`);
     else if (this.#asked === 'call' && this.#options.receipts) this.#ask('receipt', this.#receiptRequest());

@@ -1,4 +1,6 @@
 /** `npm run bench`: what each part of the gateway's work costs over the floor, with the books checked after every run. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { stderrProgress } from '../workers/progress.ts';
@@ -17,19 +19,22 @@ const HELP = `npm run bench -- [--quick] [--json] [--rounds N] [--run-ms N] [--o
                      [--peers DIR] [--peer NAME=URL[#key=…&pid=…&prefix=…]] [--worker-port N]
 
 Measures a worker asked directly, a bare pass-through (the floor), and the gateway with more and more of its work on;
-then other gateways (bench/peers/README.md) in the same rounds as ours.
-  --quick         a minute instead of a quarter of an hour: fewer workloads, shorter runs, nothing stored
+then other gateways (bench/peers/README.md) in the same rounds as ours, and last what bench:scale and bench:balance compare.
+  --quick         two minutes instead of twenty: fewer workloads, shorter runs, no scale and balance, nothing stored
   --json          everything as one JSON object on stdout
   --peers DIR     where other gateways are installed, ${INSTALLED} unless told
   --peer          one that runs already, on loopback, in front of --worker-port; its CPU is told when its pid is
   --worker-port   where the worker is to listen, any free port unless told
   --only-peers    nothing but that comparison, and nothing stored
-The full run is stored in bench/results/. Exits 1 when a call is lost or wrongly charged, or the books do not balance.
+The full run is stored in bench/results/. Exits 1 when a call is lost or wrongly charged, when the books do not balance, or when two processes
+or a small balance are slower than they may be.
 `;
 
 const FULL: Plan = { workloads: allWorkloads, rounds: 3, runMs: 3_000, firstMs: 8_000 };
 const QUICK: Plan = { workloads: quickWorkloads, rounds: 2, runMs: 800, firstMs: 1_500 };
 const REST_MS = 3_000;
+/** What needs gateways of its own: two processes beside one, little money beside much. */
+const FURTHER = ['bench/scale.ts', 'bench/balance.ts'];
 
 const { values } = parseArgs({
   options: {
@@ -61,9 +66,17 @@ if (values.help) {
   if (!values.quick && !values['only-peers']) {
     await storeResult('bench', { pinned: pins, ...summary, budgets: budgets(summary) });
     await storeText('bench.svg', chart(summary.results, `CPU per call, ${place}`));
+    for (const file of FURTHER) if (!(await succeeds(file))) process.exitCode = 1;
   }
 }
 process.exit();
+
+/** Runs another bench; with `--json` nothing but ours is on stdout. */
+async function succeeds(file: string): Promise<boolean> {
+  const child = spawn(process.execPath, [file], { stdio: ['ignore', values.json ? 'ignore' : 'inherit', 'inherit'] });
+  const [code] = await once(child, 'exit');
+  return code === 0;
+}
 
 async function measure(plan: Plan, given: readonly Given[]): Promise<Summary> {
   leaveMeasuredCore();

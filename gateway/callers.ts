@@ -33,6 +33,10 @@ export class Callers {
     server.on('close', () => clearInterval(sweep));
   }
 
+  get size(): number {
+    return this.#connections.size;
+  }
+
   /** Ends those that have no call. */
   closeIdle(): void {
     this.#server.closeIdleConnections();

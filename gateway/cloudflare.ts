@@ -133,6 +133,7 @@ async function serveOne<Answer>(
       operatorShares: new OperatorShares(sql),
       openCalls: new OpenList(),
       accepting: true,
+      serving: true,
       cacheSalt: cacheSalts(secrets.cacheSalt),
     });
   } finally {

@@ -41,7 +41,7 @@ export async function serveCall(gateway: Gateway, exchange: Exchange, kind: Requ
   const call = new Call(gateway, kind);
   let answer: Responder = exchange;
   try {
-    if (!gateway.accepting) throw shuttingDown();
+    if (!gateway.serving) throw shuttingDown();
     const known = identify(gateway, exchange);
     const caller = known instanceof Promise ? await known : known;
     requireJson(exchange);

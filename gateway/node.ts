@@ -34,6 +34,8 @@ import { now } from './turn.ts';
 import { PromptRatios } from './usage.ts';
 import { openWallets } from './wallets.ts';
 
+/** For who keeps a connection to make a call more over it, and hear that it was the last. */
+const FAREWELL_MS = 500;
 /** For the error events of calls that the drain cuts off. */
 const LAST_WORDS_MS = 1_000;
 /** A connection to the database is given up when an answer is later by so much than the server can be. */
@@ -158,6 +160,7 @@ async function assemble(
     operatorShares,
     openCalls: new OpenList(),
     accepting: true,
+    serving: true,
     cacheSalt: cacheSalts(secrets.cacheSalt),
   };
   return gateway;
@@ -178,12 +181,20 @@ function nodePlatform(config: Config, log: Log, databaseUrl: string): Platform {
 async function drain(gateway: Gateway, server: GatewayServer, hurry: AbortSignal): Promise<void> {
   gateway.accepting = false;
   const closed = server.close();
+  // Who calls in the very moment in which its connection is closed is not answered, and cannot know whether it was heard.
+  await callersLeave(server, AbortSignal.any([hurry, AbortSignal.timeout(FAREWELL_MS)]));
+  gateway.serving = false;
   server.closeIdle();
   await callsEnd(gateway, AbortSignal.any([hurry, AbortSignal.timeout(gateway.platform.config.limits.drainMs)]));
   for (const { control } of gateway.openCalls) control.abort(new Draining());
   await callsEnd(gateway, AbortSignal.timeout(LAST_WORDS_MS));
   server.closeAll();
   await closed;
+}
+
+/** Resolves when no connection is left to be told that its answer is the last, or at the signal. */
+async function callersLeave(server: GatewayServer, signal: AbortSignal): Promise<void> {
+  while (server.connections > 0 && !signal.aborted) await sleep(20);
 }
 
 /** Resolves when no call is open, or at the signal. */

@@ -58,6 +58,8 @@ export interface Gateway {
   readonly operatorShares: OperatorShares;
   /** Keeps one tenant's prompts out of another's prefix cache: a secret word per account. */
   cacheSalt(accountId: string): string;
-  /** False from the moment a drain begins. */
+  /** False from the moment a drain begins: nobody new is welcome, and each answer is its connection's last. */
   accepting: boolean;
+  /** False soon after it: who calls over a connection that was kept is turned away. */
+  serving: boolean;
 }

@@ -19,6 +19,8 @@ import { KEEP_ALIVE_MS } from './wire/answer-head.ts';
 /** A gateway's socket. */
 export interface GatewayServer {
   readonly url: string;
+  /** Of callers whose requests are plain. */
+  readonly connections: number;
   /** Lets nobody new in; resolves when the last connection is closed. */
   close(): Promise<void>;
   closeIdle(): void;
@@ -54,8 +56,12 @@ export async function serveGateway(gateway: Gateway, config: Config): Promise<Ga
       return exchange;
     },
   });
+  const url = await listen(server, config);
   return {
-    url: await listen(server, config),
+    url,
+    get connections() {
+      return callers.size;
+    },
     close: () => new Promise((resolve) => server.close(() => resolve())),
     closeIdle: () => callers.closeIdle(),
     closeAll: () => callers.closeAll(),

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -36,6 +38,17 @@ async function settled(id: string | null): Promise<{ outcome: string; charged: b
   return { outcome: String(call?.outcome), charged: BigInt(call?.charged ?? -1), leased: BigInt(escrow?.leased ?? -1) };
 }
 
+/** One whole call over the agent's connection. */
+async function ask(agent: Agent) {
+  const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+  const body = JSON.stringify({ model: 'tiny', messages: [{ role: 'user', content: 'Hello' }], max_tokens: 2 });
+  const asked = request(`${served.url}/v1/chat/completions`, { method: 'POST', agent, headers }).end(body);
+  const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+  for await (const _ of answer);
+  const { connection, 'x-faregate-call': id } = answer.headers;
+  return { status: answer.statusCode, connection, reused: asked.reusedSocket, id: String(id) };
+}
+
 test('SIGTERM: nobody new comes in, a running stream ends whole, all is settled and given back, exit 0', async () => {
   const stream = await beginStream(served.url, key, 60);
   served.process.kill('SIGTERM');
@@ -52,6 +65,22 @@ test('SIGTERM: nobody new comes in, a running stream ends whole, all is settled 
   expect(text.endsWith('data: [DONE]\n\n')).toBe(true);
   expect(await served.ended).toBe(0);
   expect(await settled(stream.id)).toMatchObject({ outcome: 'complete', leased: 0n });
+});
+
+test('SIGTERM: who calls over a connection that it kept is served, and told that it was the last call there', async () => {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  expect(await ask(agent)).toMatchObject({ status: 200, connection: 'keep-alive', reused: false });
+  served.process.kill('SIGTERM');
+  const refused = () =>
+    fetch(`${served.url}/healthz`).then(
+      () => false,
+      () => true,
+    );
+  await expect.poll(refused, { interval: 10 }).toBe(true);
+  const last = await ask(agent);
+  expect(last).toMatchObject({ status: 200, connection: 'close', reused: true });
+  expect(await served.ended).toBe(0);
+  expect(await settled(last.id)).toMatchObject({ outcome: 'complete', leased: 0n });
 });
 
 test('a second SIGTERM hurries: the stream ends with a reason and no finish, what it delivered is charged, exit 0', async () => {
