@@ -9,7 +9,7 @@ import type { LedgerInstance } from './instance.ts';
 import { reclaimLeases } from './lease-statements.ts';
 import { balances, newId } from './ledger.ts';
 import { closing, fundedAgent, testDirectory, testInstance } from './testing.ts';
-import { LedgerNode } from './testing-node.ts';
+import { startedNode } from './testing-node.ts';
 
 const RICH = 1_000_000_000n;
 
@@ -171,10 +171,9 @@ test('after a crash a budget has spent what was charged, and all that was leased
   const { sql } = database;
   const accountId = await fundedAgent(sql, RICH);
   const id = await budget(sql, 1_000n);
-  const node = new LedgerNode({ sql, home: directory.path, now: () => 0, holdExpiryMs: 1_000 });
-  await node.start();
-  const hold = await node.instance?.holds.hold(under([id], accountId, 100n));
-  if (hold === undefined || 'code' in hold) throw new Error('refused');
+  const { node, instance } = await startedNode(sql, directory.path);
+  const hold = await instance.holds.hold(under([id], accountId, 100n));
+  if ('code' in hold) throw new Error('refused');
   node.partition();
   await hold.capture(closing(40));
   node.kill();
@@ -191,10 +190,9 @@ test('a call that is found after its lease was returned is charged all the same,
   const { sql } = database;
   const accountId = await fundedAgent(sql, RICH);
   const id = await budget(sql, 100n);
-  const node = new LedgerNode({ sql, home: directory.path, now: () => 0, holdExpiryMs: 1_000 });
-  await node.start();
-  const hold = await node.instance?.holds.hold(under([id], accountId, 100n));
-  if (hold === undefined || 'code' in hold) throw new Error('refused');
+  const { node, instance } = await startedNode(sql, directory.path);
+  const hold = await instance.holds.hold(under([id], accountId, 100n));
+  if ('code' in hold) throw new Error('refused');
   node.partition();
   await hold.capture(closing(60));
   node.kill();

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import type { Sql } from '../db/connect.ts';
 import { testDatabase } from '../db/testing.ts';
 import { closing, fundedAgent, held, testDirectory, testInstance } from './testing.ts';
-import { LedgerNode } from './testing-node.ts';
+import { startedNode } from './testing-node.ts';
 
 test('when a charge is acknowledged, its record is in the journal', async () => {
   await using database = await testDatabase();
@@ -21,10 +21,8 @@ test('the next life charges what the lease of the last one covers before it retu
   await using database = await testDatabase();
   await using directory = await testDirectory();
   const accountId = await fundedAgent(database.sql, 10_000n);
-  const node = new LedgerNode({ sql: database.sql, home: directory.path, now: () => 0, holdExpiryMs: 1_000 });
-  await node.start();
-  if (node.instance === null) throw new Error('it did not start');
-  const hold = await held(node.instance, accountId, 100n);
+  const { node, instance } = await startedNode(database.sql, directory.path);
+  const hold = await held(instance, accountId, 100n);
   node.partition();
   await hold.capture(closing(40));
   node.kill();
@@ -40,12 +38,10 @@ test('a kill leaves a free record of a stream that was dispatched, and no trace 
   await using database = await testDatabase();
   await using directory = await testDirectory();
   const accountId = await fundedAgent(database.sql, 10_000n);
-  const node = new LedgerNode({ sql: database.sql, home: directory.path, now: () => 0, holdExpiryMs: 1_000 });
-  await node.start();
-  if (node.instance === null) throw new Error('it did not start');
-  const stream = await held(node.instance, accountId, 100n);
+  const { node, instance } = await startedNode(database.sql, directory.path);
+  const stream = await held(instance, accountId, 100n);
   stream.open(closing(0, { streamed: true }));
-  (await held(node.instance, accountId, 100n)).open(closing(0));
+  (await held(instance, accountId, 100n)).open(closing(0));
   await new Promise((resolve) => setImmediate(resolve));
   node.kill();
   await node.start();

@@ -7,7 +7,7 @@ import { testDatabase } from '../db/testing.ts';
 import { balances } from './ledger.ts';
 import { LOCK_SPACE, takeLock } from './lock.ts';
 import { closing, fundedAgent, held, request, testDirectory, testInstance } from './testing.ts';
-import { LedgerNode } from './testing-node.ts';
+import { LedgerNode, startedNode } from './testing-node.ts';
 
 test('a journal that is replayed again, and again, charges nothing more', async () => {
   await using database = await testDatabase();
@@ -71,10 +71,8 @@ test('on a journal with records of a newer release nothing starts, is settled or
   await using database = await testDatabase();
   await using directory = await testDirectory();
   const accountId = await fundedAgent(database.sql, 10_000n);
-  const node = new LedgerNode({ sql: database.sql, home: directory.path, now: () => 0, holdExpiryMs: 1_000 });
-  await node.start();
-  if (node.instance === null) throw new Error('it did not start');
-  const hold = await held(node.instance, accountId, 100n);
+  const { node, instance } = await startedNode(database.sql, directory.path);
+  const hold = await held(instance, accountId, 100n);
   node.partition();
   await hold.capture(closing(40));
   node.kill();
@@ -94,10 +92,8 @@ test('an instance opens before what its last life left is settled; whoever lacks
   await using database = await testDatabase();
   await using directory = await testDirectory();
   const accountId = await fundedAgent(database.sql, 1_000n);
-  const node = new LedgerNode({ sql: database.sql, home: directory.path, now: () => 0, holdExpiryMs: 1_000 });
-  await node.start();
-  if (node.instance === null) throw new Error('it did not start');
-  const hold = await held(node.instance, accountId, 600n);
+  const { node, instance: first } = await startedNode(database.sql, directory.path);
+  const hold = await held(first, accountId, 600n);
   node.partition();
   await hold.capture(closing(40));
   node.kill();
@@ -153,10 +149,8 @@ test('recalls that an instance hears and cannot answer leave it alive, and are a
   await using database = await testDatabase();
   await using directory = await testDirectory();
   const accountId = await fundedAgent(database.sql, 1_000n);
-  const node = new LedgerNode({ sql: database.sql, home: directory.path, now: () => 0, holdExpiryMs: 1_000 });
-  await node.start();
-  if (node.instance === null) throw new Error('it did not start');
-  await (await held(node.instance, accountId, 600n)).void();
+  const { node, instance } = await startedNode(database.sql, directory.path);
+  await (await held(instance, accountId, 600n)).void();
   const other = await testInstance(database.sql, null);
   node.partition();
   for (let times = 0; times < 2; times++) {

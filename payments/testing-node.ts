@@ -15,6 +15,12 @@ interface NodeOptions {
   readonly unsettledMax?: number;
 }
 
+/** A node in its first life, on a clock that stands still. */
+export async function startedNode(sql: Sql, home: string): Promise<{ node: LedgerNode; instance: LedgerInstance }> {
+  const node = new LedgerNode({ sql, home, now: () => 0, holdExpiryMs: 1_000 });
+  return { node, instance: await node.start() };
+}
+
 /** One life after another of the same instance. A life that was killed goes on in the void, harmlessly, until it gives up. */
 export class LedgerNode {
   readonly #options: NodeOptions;
@@ -36,7 +42,7 @@ export class LedgerNode {
   }
 
   /** A new life on the directory of the last one. */
-  async start(): Promise<void> {
+  async start(): Promise<LedgerInstance> {
     const { sql, home, ...options } = this.#options;
     const path = join(home, `life-${this.#lives}`);
     const directory = lockDirectory(path);
@@ -47,6 +53,7 @@ export class LedgerNode {
     const instance = await openInstance({ ...options, sql: network.sql, directory, ack: 'page', log });
     if (instance.id !== this.#id) throw new Error('the next life is another instance');
     this.#life = { instance, network, path };
+    return instance;
   }
 
   /** Neither statements nor the lock's session reach the database until `heal`. */
