@@ -2,6 +2,7 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Sql } from '../../db/connect.ts';
 import type { Hex } from '../methods/authorization.ts';
+import { inTransaction } from '../retry.ts';
 
 export interface Errand {
   readonly id: string;
@@ -18,11 +19,15 @@ export async function ask(
   { authorizer, sent, most }: { authorizer: Hex; sent: unknown; most: number },
 ): Promise<string | null> {
   const id = uuidv7();
-  const rows = await sql`
-    insert into channel_errand (id, authorizer, sent)
-    select ${id}::uuid, ${authorizer}, ${JSON.stringify(sent)}::text::jsonb
-    where (select count(*) from channel_errand where answer is null and ${isWaitedFor(sql)}) < ${most}
-    returning pg_notify(${ERRANDS}, '')`;
+  const rows = await inTransaction(sql, async (tx) => {
+    // One after the other: those who ask at once would not count each other.
+    await tx`select pg_advisory_xact_lock(hashtextextended(${ERRANDS}, 0))`;
+    return tx`
+      insert into channel_errand (id, authorizer, sent)
+      select ${id}::uuid, ${authorizer}, ${JSON.stringify(sent)}::text::jsonb
+      where (select count(*) from channel_errand where answer is null and ${isWaitedFor(tx)}) < ${most}
+      returning pg_notify(${ERRANDS}, '')`;
+  });
   return rows.length > 0 ? id : null;
 }
 
